@@ -1,0 +1,67 @@
+/* dispatch.c: one table of instruction sets, and the questions one may ask about it.
+ *
+ * Nothing is chosen here. A caller names an instruction set by its number; Python takes the last one that runs, or the
+ * one that NANOQUANT_ISA names. The choice never changes a bit of any result. */
+#include "framework.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct {
+    const char *name;
+    const nq_isa *isa;           /* NULL: known, but not for this processor family or compiler */
+} entry;
+
+#if defined(__x86_64__)
+#define X86(isa) (&isa)
+#else
+#define X86(isa) NULL
+#endif
+
+/* In growing order of preference. */
+static const entry table[] = {
+    {"ref", &nq_isa_ref},
+    {"avx2", X86(nq_isa_avx2)},
+    {"avx512vnni", X86(nq_isa_avx512vnni)},
+};
+
+enum { ISA_COUNT = sizeof table / sizeof table[0] };
+
+int nq_isa_count(void) { return ISA_COUNT; }
+
+const char *nq_isa_name(int isa) { return isa >= 0 && isa < ISA_COUNT ? table[isa].name : NULL; }
+
+int nq_isa_compiled(int isa) { return isa >= 0 && isa < ISA_COUNT && table[isa].isa != NULL; }
+
+int nq_isa_runs(int isa) { return nq_isa_compiled(isa) && table[isa].isa->runs(); }
+
+const nq_isa *nq_find_isa(int isa) { return nq_isa_runs(isa) ? table[isa].isa : NULL; }
+
+static const char *const kernels[] = {"gemm", "quantize", "dequantize"};
+
+const char *nq_kernel_name(int index) {
+    return index >= 0 && index < (int)(sizeof kernels / sizeof kernels[0]) ? kernels[index] : NULL;
+}
+
+int nq_isa_native(int isa, const char *kernel) {
+    if (!nq_isa_compiled(isa) || kernel == NULL)
+        return -1;
+    const nq_isa *i = table[isa].isa;
+    const int native[] = {
+        i == &nq_isa_ref || i->max_rows[1] > 0,
+        i == &nq_isa_ref || i->quantize != nq_quantize_ref,
+        i == &nq_isa_ref || i->dequantize != nq_dequantize_ref,
+    };
+    for (int k = 0; nq_kernel_name(k) != NULL; k++)
+        if (strcmp(kernels[k], kernel) == 0)
+            return native[k];
+    return -1;
+}
+
+const char *nq_compiler(void) {
+#if defined(__clang__)
+    return "clang " __clang_version__;
+#else
+    return "gcc " __VERSION__;
+#endif
+}

@@ -1,0 +1,138 @@
+/* gemm.c: the loops around the micro-kernel.
+ *
+ *                        strips of 16 output channels
+ *                     panel 0       panel 1       panel 2
+ *     rows          +-------------+-------------+----------+
+ *     (output       |  item 0     |  item 3     |  item 6  |      an item: some tiles of one panel;
+ *      pixels)      +-------------+-------------+----------+      threads take items from one counter
+ *                   |  item 1     |  item 4     |  item 7  |
+ *                   +-------------+-------------+----------+
+ *                   |  item 2     |  item 5     |  item 8  |
+ *                   +-------------+-------------+----------+
+ *
+ * A panel is as many strips as the micro-kernel's widest tile. Items walk down a panel first, so that its weights stay in
+ * the second-level cache while the rows stream by. There is no blocking over the sum: the tile keeps it in registers.
+ *
+ * Rows are dealt out evenly: 49 rows for a tile of at most 6 become 4 tiles of 6 and 5 of 5, not 8 of 6 and one of 1. */
+#include "framework.h"
+
+enum { ITEM_MACS = 1 << 20, PARALLEL_MACS = 1 << 20, ITEMS_PER_THREAD = 4, SUM_ROWS = 64 };
+
+typedef struct {
+    const nq_gemm *g;
+    const nq_isa *isa;
+    int64_t panels, row_blocks;          /* per block of groups */
+} plan;
+
+/* Walks the rows in order, without a division per row. */
+typedef struct {
+    const nq_gemm *g;
+    int64_t row, x, y;
+    const uint8_t *line;                 /* where output line y of this image starts reading */
+    const uint8_t *image;
+} walker;
+
+static walker walk_from(const nq_gemm *g, int64_t row) {
+    walker w = {.g = g, .row = row, .x = row % g->out_width, .y = row / g->out_width % g->out_height};
+    w.image = g->base + row / g->out_width / g->out_height * g->image_stride;
+    w.line = w.image + w.y * g->line_stride;
+    return w;
+}
+
+static const uint8_t *next_row(walker *w) {
+    const nq_gemm *g = w->g;
+    const uint8_t *row = w->line + w->x * g->pixel_stride;
+    if (w->row >= g->tail_row)
+        row = g->tail + (row - g->tail_start);
+    w->row++;
+    if (++w->x == g->out_width) {
+        w->x = 0;
+        w->line += g->line_stride;
+        if (++w->y == g->out_height) {
+            w->y = 0;
+            w->line = w->image += g->image_stride;
+        }
+    }
+    return row;
+}
+
+static void run_item(void *context, int64_t item) {
+    const plan *plan_ = context;
+    const nq_gemm *g = plan_->g;
+    const nq_packed *p = g->packed;
+    const int64_t row_block = item % plan_->row_blocks, panel = item / plan_->row_blocks % plan_->panels;
+    const int64_t block = item / plan_->row_blocks / plan_->panels;
+    const int64_t strip = panel * p->strips / plan_->panels, strips = (panel + 1) * p->strips / plan_->panels - strip;
+    const int64_t first = row_block * g->rows / plan_->row_blocks;
+    const int64_t count = (row_block + 1) * g->rows / plan_->row_blocks - first;
+    const int64_t tiles = nq_ceil_div(count, plan_->isa->max_rows[strips]);
+    const int64_t block_outputs = p->shape.out_channels / p->blocks;
+    const int64_t element = g->epilogue->form == NQ_FORM_A ? 1 : 4;
+    nq_tile tile = {
+        .taps = g->taps,
+        .tap_count = p->taps,
+        .quads = nq_ceil_div(p->run, NQ_QUAD),
+        .strip_bytes = p->weight_bytes / (p->blocks * p->strips),
+        .epilogue = g->epilogue,
+        .zp_w = p->zero_point,
+        .channel = (block * p->strips + strip) * NQ_STRIP,
+        .columns = nq_min(strips * NQ_STRIP, block_outputs - strip * NQ_STRIP),
+        .out_stride = p->shape.out_channels * element,
+    };
+    tile.weights = (const uint8_t *)p->weights + (block * p->strips + strip) * tile.strip_bytes;
+    const int64_t input = p->shape.in_channels / p->blocks * block;
+    uint8_t *out = g->out + (block * block_outputs + strip * NQ_STRIP) * element;
+    walker w = walk_from(g, first);
+    for (int64_t i = 0; i < tiles; i++) {
+        const int64_t row = w.row;
+        tile.row_count = first + (i + 1) * count / tiles - row;
+        for (int64_t r = 0; r < tile.row_count; r++)
+            tile.rows[r] = next_row(&w) + input;
+        if (p->zero_point)
+            for (int64_t r = 0; r < tile.row_count; r++)
+                tile.row_sum[r] = g->row_sums[block * g->rows + row + r];
+        tile.out = out + row * tile.out_stride;
+        plan_->isa->gemm[strips][tile.row_count](&tile);
+    }
+}
+
+/* row_sums[block][row]: what the weights' zero points are multiplied by. Reads the runs' own bytes and no more. */
+static void sum_rows(void *context, int64_t chunk) {
+    const plan *plan_ = context;
+    const nq_gemm *g = plan_->g;
+    const nq_packed *p = g->packed;
+    walker w = walk_from(g, chunk * SUM_ROWS);
+    while (w.row < nq_min(g->rows, (chunk + 1) * SUM_ROWS)) {
+        const int64_t row = w.row;
+        const uint8_t *pixel = next_row(&w);
+        for (int64_t block = 0; block < p->blocks; block++) {
+            int32_t sum = 0;
+            for (int64_t tap = 0; tap < p->taps; tap++)
+                sum += plan_->isa->sum_bytes(pixel + g->taps[tap] + p->shape.in_channels / p->blocks * block, p->run);
+            g->row_sums[block * g->rows + row] = sum;
+        }
+    }
+}
+
+void nq_gemm_run(const nq_gemm *g) {
+    const nq_packed *p = g->packed;
+    plan plan_ = {.g = g, .isa = nq_find_isa(p->isa)};
+    if (g->rows == 0 || p->strips == 0)
+        return;
+    int64_t widest = NQ_MAX_STRIPS;
+    while (plan_.isa->max_rows[widest] == 0)
+        widest--;
+    plan_.panels = nq_ceil_div(p->strips, widest);
+    const int64_t width = nq_ceil_div(p->strips, plan_.panels);
+    const int64_t macs_per_row = width * NQ_STRIP * p->taps * nq_max(p->run, 1), panels = p->blocks * plan_.panels;
+    const int parallel = g->rows * panels * macs_per_row >= PARALLEL_MACS && nq_get_num_threads() > 1;
+    int64_t item_rows = nq_max(ITEM_MACS / macs_per_row, 1);
+    if (parallel)                        /* enough items that no thread waits long for another's last one */
+        item_rows = nq_min(item_rows, nq_ceil_div(g->rows * panels, ITEMS_PER_THREAD * nq_get_num_threads()));
+    item_rows = nq_round_up(item_rows, plan_.isa->max_rows[width]);
+    plan_.row_blocks = nq_ceil_div(g->rows, item_rows);
+
+    if (p->zero_point)
+        nq_for(parallel, nq_ceil_div(g->rows, SUM_ROWS), sum_rows, &plan_);
+    nq_for(parallel, panels * plan_.row_blocks, run_item, &plan_);
+}

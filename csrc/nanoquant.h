@@ -1,0 +1,147 @@
+/* nanoquant.h: everything the C library offers, and the only header Python sees.
+ *
+ * The library multiplies 8-bit matrices exactly. It knows nothing of Python, keeps no state between calls but its
+ * threads, allocates nothing the caller would have to free, and prints nothing. Memory belongs to the caller; sizes are
+ * known ahead from a query. Every entry point checks its arguments and answers with an nq_status.
+ *
+ * The life of a layer:
+ *
+ *     int8 weights --nq_pack--> nq_packed --nq_bind--> nq_epilogue       once
+ *     uint8 activations + nq_packed + nq_epilogue --nq_conv--> outputs   every call
+ *
+ * cffi reads the part between the two marks; it holds no preprocessor line. */
+#ifndef NANOQUANT_H
+#define NANOQUANT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* cffi: begin */
+
+/* ---- 1. Answers ------------------------------------------------------------------------------------------------ */
+
+typedef enum {
+    NQ_OK = 0,
+    NQ_BAD_ARGUMENT,     /* a size, stride, enum or pointer is not what the function's comment asks for */
+    NQ_BAD_LAYOUT,       /* the weights were packed for another instruction set */
+    NQ_BAD_SCALE,        /* a scale, or a product of scales, is not a positive normal finite float32 */
+    NQ_BAD_BIAS,         /* the bias, counted in accumulator units, is not finite */
+    NQ_ACCUMULATOR,      /* 255 * sum|w - zp_w| + |bias| may leave int32 */
+    NQ_WORKSPACE,        /* the workspace is smaller than nq_conv_workspace() says */
+    NQ_NAN               /* the input holds a NaN */
+} nq_status;
+
+typedef enum { NQ_U8, NQ_S8, NQ_S32, NQ_F32 } nq_dtype;
+
+/* ---- 2. Instruction sets and threads ----------------------------------------------------------------------------- */
+
+/* Instruction sets are numbered in growing order of preference: 0 is "ref", the scalar specification. */
+int nq_isa_count(void);
+const char *nq_isa_name(int isa);                /* "ref", "avx2", "avx512vnni"; NULL beyond the last */
+int nq_isa_compiled(int isa);                    /* 1 when this build holds its code */
+int nq_isa_runs(int isa);                        /* 1 when, besides, this CPU can run it */
+int nq_isa_native(int isa, const char *kernel);  /* 1: `kernel` has its own code; 0: it runs on ref; -1: no such kernel */
+const char *nq_kernel_name(int index);           /* the kernels one may ask about; NULL beyond the last */
+const char *nq_compiler(void);
+
+int nq_get_num_threads(void);
+nq_status nq_set_num_threads(int threads);       /* 1 .. 256; the calling thread counts as one */
+
+/* ---- 3. Between float32 and integers ----------------------------------------------------------------------------- */
+
+/* The array has `outer * channels * inner` elements; channel c uses scale[c] and zero_point[c].
+ * Per tensor: channels = 1. dtype is NQ_U8, NQ_S8 or NQ_S32.
+ *     q = clamp(rint(x * (1 / scale)) + zero_point, quant_min, quant_max)     infinities saturate; NQ_NAN on a NaN
+ *     x = scale * (q - zero_point)                                                                               */
+typedef struct {
+    int32_t dtype;
+    int64_t outer, channels, inner;
+    const float *scale;
+    const int32_t *zero_point;
+    int32_t quant_min, quant_max;
+} nq_affine;
+
+nq_status nq_quantize(int isa, const nq_affine *affine, const float *x, void *q);
+nq_status nq_dequantize(int isa, const nq_affine *affine, const void *q, float *x);
+
+/* ---- 4. Weights -------------------------------------------------------------------------------------------------- */
+
+/* What a convolution is, apart from its input. Pairs are (height, width). A linear layer is a 1x1 convolution. */
+typedef struct {
+    int32_t in_channels, out_channels, groups;
+    int32_t kernel[2], stride[2], padding[2], dilation[2];
+} nq_conv_shape;
+
+/* Packed weights: int8 weights in the order one instruction set's micro-kernel reads them (drawn in pack.c).
+ * The caller fills `shape`, asks for sizes, points the arrays at its memory and calls nq_pack. */
+typedef struct {
+    nq_conv_shape shape;
+    int32_t isa;
+    int32_t merged;          /* groups that share one strip of 16 output channels (block-diagonal)  */
+    int32_t blocks;          /* groups / merged: independent products                                */
+    int32_t strips;          /* strips of 16 output channels in each block                           */
+    int32_t taps;            /* contiguous runs of input bytes that one output pixel reads           */
+    int32_t run;             /* bytes in a run                                                       */
+    int64_t weight_bytes;    /* size of `weights`, 64-byte aligned                                   */
+    int64_t table_length;    /* entries of each table: blocks * strips * 16                          */
+    void *weights;
+    int32_t *col_offset;     /* [out_channels] sum_k (w - zp_w)                                      */
+    int64_t *magnitude;      /* [out_channels] sum_k |w - zp_w|                                      */
+    int32_t *zero_point;     /* [table_length] zp_w in packed order, or NULL when all are 0          */
+} nq_packed;
+
+/* Fills every field of `packed` but the four pointers, from shape and isa. */
+nq_status nq_pack_sizes(nq_packed *packed);
+/* weights: [out_channels][in_channels / groups][kernel height][kernel width]; zero_point: [out_channels], read only
+ * when packed->zero_point is not NULL. */
+nq_status nq_pack(nq_packed *packed, const int8_t *weights, const int32_t *zero_point);
+
+/* ---- 5. Scales --------------------------------------------------------------------------------------------------- */
+
+typedef enum { NQ_FBGEMM, NQ_QNNPACK } nq_profile;   /* numerics.py derives both */
+
+typedef struct {
+    int32_t profile;                     /* nq_profile */
+    int32_t x_dtype, y_dtype;            /* x: NQ_U8, NQ_S8; y: NQ_U8, NQ_S8, NQ_S32 (accumulators), NQ_F32 */
+    float x_scale, y_scale;              /* y_scale is read for 8-bit outputs only */
+    int32_t x_zero_point, y_zero_point;
+    int32_t relu;
+    int32_t y_min, y_max;                /* quantized range of an 8-bit output */
+    int32_t per_channel;                 /* 1: w_scale has out_channels entries, 0: one */
+    const float *w_scale;
+    const float *bias;                   /* [out_channels] or NULL */
+} nq_binding;
+
+/* What the micro-kernel does with an accumulator (numerics.py):
+ *     form A           y = clamp(rint((f32(acc) + badd) * mul), lo, hi) + zero_point
+ *     accumulator      y = acc
+ *     form D, fused    y = max(fma(f32(acc), mul, badd), lo)
+ *     form D, two-step y = max(f32(acc) * mul + badd, lo)                                                         */
+typedef enum { NQ_FORM_A, NQ_FORM_ACCUMULATOR, NQ_FORM_D_FUSED, NQ_FORM_D_TWO_STEP } nq_form;
+
+typedef struct {
+    int32_t form;            /* nq_form */
+    int32_t x_flip, y_flip;  /* 0x80 when x or y holds int8, which the kernels see as uint8: q ^ 0x80 = q + 128 */
+    int32_t x_zero_point;    /* as uint8: what padding is filled with */
+    int32_t zero_point;      /* of y, as uint8 */
+    float lo, hi;            /* clamp, relative to the zero point */
+    int32_t *init;           /* [table_length] accumulators start here: bias - zp_x * col_offset */
+    float *badd, *mul;       /* [table_length] */
+} nq_epilogue;
+
+/* The caller points init, badd and mul at table_length entries each. On NQ_BAD_SCALE, NQ_BAD_BIAS and NQ_ACCUMULATOR
+ * *channel names the first offending output channel. */
+nq_status nq_bind(const nq_packed *packed, const nq_binding *binding, nq_epilogue *epilogue, int32_t *channel);
+
+/* ---- 6. The product ---------------------------------------------------------------------------------------------- */
+
+/* x: [batch][height][width][in_channels] bytes; y: [batch][out_height][out_width][out_channels], both compact.
+ * A linear layer over M rows: batch 1, height 1, width M. The workspace is 64-byte aligned and may be NULL for 0. */
+int64_t nq_conv_workspace(const nq_packed *packed, const nq_epilogue *epilogue, int32_t batch, int32_t height,
+                          int32_t width);        /* bytes; -1 on impossible sizes */
+nq_status nq_conv(const nq_packed *packed, const nq_epilogue *epilogue, const void *x, int32_t batch, int32_t height,
+                  int32_t width, void *y, void *workspace, int64_t workspace_bytes);
+
+/* cffi: end */
+
+#endif

@@ -1,0 +1,183 @@
+"""The door to the C library: the only importer of the compiled module, and the only place that reads NANOQUANT_ISA.
+
+Each function hands arrays over without copying them, and turns a status into an exception. The checks that explain a
+mistake in a user's words are the callers'; those in C are the last line, so that no argument can make it read or write
+where it should not.
+
+Before: csrc/nanoquant.h. After: `packed`.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nanoquant._native import ffi, lib
+
+DTYPES = {
+    np.dtype(np.uint8): lib.NQ_U8,
+    np.dtype(np.int8): lib.NQ_S8,
+    np.dtype(np.int32): lib.NQ_S32,
+    np.dtype(np.float32): lib.NQ_F32,
+}
+ALIGNMENT = 64
+
+_MESSAGES = {
+    lib.NQ_BAD_ARGUMENT: "an argument is not what csrc/nanoquant.h asks for",
+    lib.NQ_BAD_LAYOUT: "the weights were packed for another instruction set",
+    lib.NQ_BAD_SCALE: "a scale, or a product of scales, is not a positive, normal and finite float32",
+    lib.NQ_BAD_BIAS: "the bias is not finite in units of x_scale * w_scale",
+    lib.NQ_ACCUMULATOR: "the accumulator may leave int32",
+    lib.NQ_WORKSPACE: "the workspace is too small",
+    lib.NQ_NAN: "cannot quantize NaN",
+}
+
+
+def check(status: int, what: str) -> None:
+    """Raises ValueError for every status but NQ_OK."""
+    if status != lib.NQ_OK:
+        raise ValueError(f"{what}: {_MESSAGES[status]}")
+
+
+def isa_names() -> list[str]:
+    """The instruction sets the library knows, in growing order of preference."""
+    return [ffi.string(lib.nq_isa_name(i)).decode() for i in range(lib.nq_isa_count())]
+
+
+def available_isas() -> list[str]:
+    """Those that this build holds and this CPU runs."""
+    return [name for i, name in enumerate(isa_names()) if lib.nq_isa_runs(i)]
+
+
+def isa_number(name: str | None = None) -> int:
+    """The number of an instruction set; of the best one, or of the one NANOQUANT_ISA names, when `name` is None.
+
+    Raises ValueError, with the list to choose from, when it is unknown or does not run here.
+    """
+    return _isa_number(name, os.environ.get("NANOQUANT_ISA"))
+
+
+@functools.cache
+def _isa_number(name: str | None, wanted: str | None) -> int:
+    asked = name or wanted or available_isas()[-1]
+    if asked not in available_isas():
+        reason = "does not run here" if asked in isa_names() else "is unknown"
+        source = "" if name else " (from the environment variable NANOQUANT_ISA)"
+        raise ValueError(f"instruction set {asked!r}{source} {reason}; available: {', '.join(available_isas())}")
+    return isa_names().index(asked)
+
+
+def isa_status(name: str) -> dict[str, str]:
+    """For each kernel: 'native', 'ref' when the scalar code serves, or why the instruction set is out of reach.
+
+    >>> isa_status("ref")["gemm"]
+    'native'
+    """
+    number = isa_names().index(name)
+    kernels = []
+    while (kernel := lib.nq_kernel_name(len(kernels))) != ffi.NULL:
+        kernels.append(ffi.string(kernel).decode())
+    if not lib.nq_isa_compiled(number):
+        return dict.fromkeys(kernels, "not in this build")
+    if not lib.nq_isa_runs(number):
+        return dict.fromkeys(kernels, "not on this CPU")
+    return {kernel: "native" if lib.nq_isa_native(number, kernel.encode()) else "ref" for kernel in kernels}
+
+
+def compiler() -> str:
+    """Name and version of the compiler that built the library."""
+    return str(ffi.string(lib.nq_compiler()).decode())
+
+
+def get_num_threads() -> int:
+    """How many threads share a product."""
+    return int(lib.nq_get_num_threads())
+
+
+def set_num_threads(threads: int) -> None:
+    """Sets how many threads share a product. Results do not depend on it."""
+    if lib.nq_set_num_threads(threads) != lib.NQ_OK:
+        raise ValueError(f"threads must be in 1..256; got {threads}")
+
+
+def aligned(nbytes: int) -> NDArray[np.uint8]:
+    """Uninitialised bytes at an address that is a multiple of 64."""
+    block = np.empty(nbytes + ALIGNMENT, dtype=np.uint8)
+    start = -block.ctypes.data % ALIGNMENT
+    return block[start : start + nbytes]
+
+
+_memory = threading.local()
+
+
+def workspace(nbytes: int) -> NDArray[np.uint8]:
+    """This thread's scratch memory, grown to at least `nbytes`. Its contents live until the next call."""
+    block: NDArray[np.uint8] | None = getattr(_memory, "block", None)
+    if block is None or block.nbytes < nbytes:
+        block = _memory.block = aligned(max(nbytes, 1 << 16))
+    return block
+
+
+def pointer(ctype: str, array: NDArray[Any]) -> Any:
+    """A C pointer to a C-contiguous array's memory, which it keeps alive."""
+    return ffi.from_buffer(ctype, array)
+
+
+def _affine(
+    dtype: np.dtype[Any],
+    shape: tuple[int, int, int],
+    scale: NDArray[np.float32],
+    zero_point: NDArray[np.int32],
+    quant_min: int,
+    quant_max: int,
+) -> Any:
+    affine = ffi.new("nq_affine *")
+    affine.dtype = DTYPES[dtype]
+    affine.outer, affine.channels, affine.inner = shape
+    affine.scale = pointer("float[]", scale)
+    affine.zero_point = pointer("int32_t[]", zero_point)
+    affine.quant_min, affine.quant_max = quant_min, quant_max
+    return affine
+
+
+def quantize(
+    x: NDArray[np.float32],
+    shape: tuple[int, int, int],
+    scale: NDArray[np.float32],
+    zero_point: NDArray[np.int32],
+    dtype: np.dtype[Any],
+    quant_min: int,
+    quant_max: int,
+    isa: int | None = None,
+) -> NDArray[Any]:
+    """`affine.quantize` in C. x: C-contiguous, of shape (outer, channels, inner) when flattened; per tensor channels = 1.
+
+    scale and zero_point have one entry per channel.
+    """
+    q = np.empty(x.shape, dtype=dtype)
+    affine = _affine(dtype, shape, scale, zero_point, quant_min, quant_max)
+    number = isa_number() if isa is None else isa
+    check(lib.nq_quantize(number, affine, pointer("float[]", x), pointer("char[]", q)), "quantize")
+    return q
+
+
+def dequantize(
+    q: NDArray[Any],
+    shape: tuple[int, int, int],
+    scale: NDArray[np.float32],
+    zero_point: NDArray[np.int32],
+    quant_min: int,
+    quant_max: int,
+    isa: int | None = None,
+) -> NDArray[np.float32]:
+    """`affine.dequantize` in C; shapes as in `quantize`."""
+    x = np.empty(q.shape, dtype=np.float32)
+    affine = _affine(q.dtype, shape, scale, zero_point, quant_min, quant_max)
+    number = isa_number() if isa is None else isa
+    check(lib.nq_dequantize(number, affine, pointer("char[]", q), pointer("float[]", x)), "dequantize")
+    return x

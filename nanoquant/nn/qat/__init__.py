@@ -1,0 +1,15 @@
+"""Layers for quantization-aware training: the weights are fake-quantized in every forward pass.
+
+A twin takes the parameters of its float layer and `qconfig.weight()`; what comes out of it is fake-quantized by the
+observer that `prepare_qat` attaches, as for any layer.
+"""
+
+from .conv import Conv2d as Conv2d
+from .conv import ConvBn2d as ConvBn2d
+from .conv import ConvBnReLU2d as ConvBnReLU2d
+from .conv import ConvReLU2d as ConvReLU2d
+from .conv import freeze_bn_stats as freeze_bn_stats
+from .conv import update_bn_stats as update_bn_stats
+from .linear import Linear as Linear
+from .linear import LinearBn1d as LinearBn1d
+from .linear import LinearReLU as LinearReLU

@@ -1,0 +1,13 @@
+"""Layers that compute in integers, in C.
+
+Their state is plain: int8 weights, scales, zero points, the name of their numerics profile. Packed weights are made from it
+when a layer first runs.
+"""
+
+from . import dynamic as dynamic
+from .conv import Conv2d as Conv2d
+from .conv import ConvReLU2d as ConvReLU2d
+from .linear import Linear as Linear
+from .linear import LinearReLU as LinearReLU
+from .quantize import DeQuantize as DeQuantize
+from .quantize import Quantize as Quantize

@@ -1,0 +1,83 @@
+"""Layers with int8 weights and float activations, which are quantized for each call by the range they have.
+
+Before: `conv`. After: `nanoquant.ops`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...autograd.tensor import Tensor
+from ...kernels import native
+from ...kernels.packed import Input, Output, PackedWeights
+from ...module import ModuleError
+from ...numerics import Profile
+from ...qparams import choose_dynamic_qparams
+from ...qtensor import without_gradient
+from ..linear import take_float
+from .linear import pack_linear
+from .weighted import Weighted, quantize_weights
+
+
+def linear_dynamic(x: Any, packed: PackedWeights, reduce_range: bool, relu: bool = False) -> Any:
+    """A linear layer on float rows (rows, in_features), quantized with one scale for all of them; float32 result.
+
+        scale, zero_point = choose_dynamic_qparams(min x, max x)         0..127 with reduce_range, which QNNPACK ignores
+        y = epilogue D(sum_k (q_x - z_x) (q_w - z_w))                    `nanoquant.numerics`
+    """
+    if x.size == 0:
+        return np.broadcast_to(np.float32(0) if packed.bias is None else packed.bias, (len(x), packed.out_channels)).copy()
+    low, high = x.min(), x.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError(f"the input of shape {x.shape} holds NaN or infinity: no scale can represent its range")
+    quant_max = 127 if reduce_range and packed.profile is Profile.fbgemm else 255
+    scale, zero_point = choose_dynamic_qparams(low, high, 0, quant_max)
+    q = native.quantize(
+        x, (1, 1, x.size), np.array([scale], np.float32), np.array([zero_point], np.int32), np.dtype(np.uint8), 0, quant_max
+    )
+    return packed.linear(q, Input(float(np.float32(scale)), zero_point), Output(relu=relu))
+
+
+class Linear(Weighted):
+    """y = x W^T + b, float to float, through int8: x is quantized by its own range at every call.
+
+    x: (..., in_features), float. weight: qint8 (out_features, in_features). The range is that of the whole input, so a row's
+    result depends on its batch mates.
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, profile: Profile | None = None) -> None:
+        super().__init__((out_features, in_features), bias, profile)
+        self.in_features, self.out_features = in_features, out_features
+
+    @classmethod
+    def from_float(cls, module: Any, profile: Profile | None = None) -> Linear:
+        """From a float Linear with a dynamic qconfig; needs no calibration."""
+        twin = cls(module.in_features, module.out_features, module.bias is not None, profile)
+        twin.set_weight_bias(*quantize_weights(module))
+        return twin
+
+    def pack(self, values: Any, scale: Any, zero_point: Any, bias: Any) -> PackedWeights:
+        """See `Weighted`."""
+        return pack_linear(values, scale, zero_point, bias, self.profile)
+
+    def forward(self, x: Any) -> Tensor:
+        """See the class."""
+        value = take_float(self, x)
+        if value.shape[-1] != self.in_features:
+            raise ValueError(f"the layer has {self.in_features} input features; got an input of shape {value.shape}")
+        rows = np.ascontiguousarray(value.array, dtype=np.float32).reshape(-1, self.in_features)
+        try:
+            y = linear_dynamic(rows, self.packed(), reduce_range=True)
+        except ValueError as error:
+            raise ModuleError(self, str(error)) from None
+        return without_gradient(y.reshape(*value.shape[:-1], self.out_features), value if value.requires_grad else None)
+
+    def printed_name(self) -> str:
+        """'DynamicQuantizedLinear', as torch prints it."""
+        return f"DynamicQuantized{type(self).__name__}"
+
+    def extra_repr(self) -> str:
+        """One line, true facts only: a dynamic layer has no output scale."""
+        return f"{self.in_features}, {self.out_features}, {self.weights_repr()}, x=dynamic, profile={self.profile.name}"

@@ -1,0 +1,62 @@
+"""Linear layers in integers.
+
+Before: `quantize`. After: `conv`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...kernels.packed import PackedWeights
+from ...numerics import Profile
+from ...qtensor import QTensor
+from .weighted import Static, given, static_from_float
+
+
+def pack_linear(values: Any, scale: Any, zero_point: Any, bias: Any, profile: Profile) -> PackedWeights:
+    """PackedWeights of a matrix: a 1 x 1 convolution."""
+    return PackedWeights(values[:, :, np.newaxis, np.newaxis], scale, zero_point, bias, profile=profile)
+
+
+class Linear(Static):
+    """y = x W^T + b from integers to integers.
+
+        q_y = clamp(rint(epilogue(sum_k (q_x - z_x) (q_w - z_w))) + z_y)          the epilogue: `nanoquant.numerics`
+
+    x: (..., in_features), quantized per tensor in 8 bits. weight: qint8 (out_features, in_features).
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, profile: Profile | None = None) -> None:
+        super().__init__((out_features, in_features), bias, profile)
+        self.in_features, self.out_features = in_features, out_features
+
+    @classmethod
+    def from_float(cls, module: Any, profile: Profile | None = None) -> Static:
+        """From a calibrated Linear, LinearReLU or their QAT twins."""
+        layer = module if hasattr(module, "in_features") else module[0]
+        return static_from_float(cls(layer.in_features, layer.out_features, layer.bias is not None, profile), module)
+
+    def pack(self, values: Any, scale: Any, zero_point: Any, bias: Any) -> PackedWeights:
+        """See `Weighted`."""
+        return pack_linear(values, scale, zero_point, bias, self.profile)
+
+    def forward(self, x: Any) -> QTensor:
+        """See the class."""
+        q = self.take(x)
+        if q.shape[-1] != self.in_features:
+            raise ValueError(f"the layer has {self.in_features} input features; got an input of shape {q.shape}")
+        rows = np.ascontiguousarray(q.values).reshape(-1, self.in_features)
+        y = self.packed().linear(rows, given(q), self.wanted())
+        return QTensor(y.reshape(*q.shape[:-1], self.out_features), self.output_qparams(), q.origin)
+
+    def geometry_repr(self) -> str:
+        """Sizes."""
+        return f"{self.in_features}, {self.out_features}"
+
+
+class LinearReLU(Linear):
+    """`Linear` and ReLU in one: the lower limit of the output is its zero point."""
+
+    relu = True

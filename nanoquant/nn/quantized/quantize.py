@@ -1,0 +1,79 @@
+"""The two ends of an integer part of a network.
+
+Before: `weighted`. After: `linear`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...autograd.tensor import Tensor
+from ...module import Module, ModuleError
+from ...qparams import QParams
+from ...qtensor import QTensor, quantize
+from ...scheme import QDType, quint8
+from ..linear import as_tensor
+from .weighted import output_qparams
+
+
+class Quantize(Module):
+    """Floats to integers: q = clamp(rint(x * (1 / scale)) + zero_point). What a calibrated QuantStub becomes.
+
+    >>> Quantize(0.5, 10, quint8)([1.0])
+    tensor([1.], size=(1,), dtype=quint8, per_tensor_affine, scale=0.5, zero_point=10)
+    """
+
+    def __init__(
+        self,
+        scale: float,
+        zero_point: int,
+        dtype: QDType = quint8,
+        quant_min: int | None = None,
+        quant_max: int | None = None,
+    ) -> None:
+        super().__init__()
+        qparams = QParams(np.asarray(scale).reshape(()), np.asarray(zero_point).reshape(()), dtype, None, quant_min, quant_max)
+        self.register_buffer("scale", np.array(qparams.scale))
+        self.register_buffer("zero_point", np.array(qparams.zero_point))
+        self.dtype, self.quant_min, self.quant_max = dtype, qparams.quant_min, qparams.quant_max
+
+    @classmethod
+    def from_float(cls, module: Any) -> Quantize:
+        """From a QuantStub whose observer has seen data."""
+        q = output_qparams(module)
+        return cls(float(q.scale), int(q.zero_point), q.dtype, q.quant_min, q.quant_max)
+
+    def output_qparams(self) -> QParams:
+        """What the integers mean."""
+        return QParams(np.asarray(self.scale), np.asarray(self.zero_point), self.dtype, None, self.quant_min, self.quant_max)
+
+    def forward(self, x: Any) -> QTensor:
+        """See the class."""
+        value = as_tensor(x)
+        if isinstance(value, QTensor):
+            raise ModuleError(self, "the input is quantized already: remove this QuantStub, or dequantize before it")
+        try:
+            return quantize(value, self.output_qparams())
+        except ValueError as error:
+            raise ModuleError(self, str(error)) from None
+
+    def extra_repr(self) -> str:
+        """What the integers mean."""
+        return f"{self.dtype.name}: scale={float(self.scale):.6g}, zp={int(self.zero_point)}"
+
+
+class DeQuantize(Module):
+    """Integers to the floats they mean: x = scale * (q - zero_point). What a DeQuantStub becomes."""
+
+    @classmethod
+    def from_float(cls, module: Any) -> DeQuantize:
+        """A DeQuantStub has no state."""
+        del module
+        return cls()
+
+    def forward(self, x: Any) -> Tensor:
+        """See the class; a float input passes unchanged."""
+        value = as_tensor(x)
+        return value.dequantize() if isinstance(value, QTensor) else value

@@ -1,0 +1,197 @@
+"""What all quantized layers with weights share: their state, and how it comes from a float layer.
+
+Before: `nanoquant.nn.qat`. After: `quantize`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...autograd.tensor import Tensor
+from ...kernels.engine import quantized as engine
+from ...kernels.packed import Input, Output, PackedWeights
+from ...module import Module, ModuleError
+from ...numerics import Profile
+from ...qparams import QParams
+from ...qtensor import QTensor, quantize
+from ...scheme import QDType, qint8, quint8
+from ..intrinsic import Fused
+from ..qat.twin import Twin
+
+
+class Weighted(Module):
+    """Int8 weights, float bias, and a profile; packed for the CPU when first used.
+
+    Buffers (the layer's state): weight_values (int8), weight_scale, weight_zero_point (both () or (out_channels,)),
+    bias_values (float32, or None).
+    """
+
+    derived = frozenset({"_packed"})
+    resizable_buffers = frozenset({"weight_scale", "weight_zero_point", "bias_values"})
+    out_features_axis = 0
+
+    def __init__(self, weight_shape: tuple[int, ...], bias: bool, profile: Profile | None) -> None:
+        super().__init__()
+        self.profile = engine.profile if profile is None else profile
+        self.register_buffer("weight_values", np.zeros(weight_shape, np.int8))
+        self.register_buffer("weight_scale", np.ones((), np.float32))
+        self.register_buffer("weight_zero_point", np.zeros((), np.int64))
+        self.register_buffer("bias_values", np.zeros(weight_shape[0], np.float32) if bias else None)
+        self._packed: PackedWeights | None = None
+
+    def set_weight_bias(self, weight: QTensor, bias: Any) -> None:
+        """Replaces weights (qint8, per tensor or per channel on axis 0) and bias (float, or None)."""
+        if weight.dtype != qint8 or weight.shape != self.weight_values.shape or weight.qparams.axis not in (None, 0):
+            raise ValueError(
+                f"weights must be qint8 of shape {self.weight_values.shape}, per tensor or per channel on axis 0; "
+                f"got {weight.dtype.name} of shape {weight.shape}, axis {weight.qparams.axis}"
+            )
+        self.weight_values = np.ascontiguousarray(weight.values)
+        self.weight_scale, self.weight_zero_point = weight.qparams.scale, weight.qparams.zero_point
+        self.bias_values = None if bias is None else np.array(bias, dtype=np.float32)
+        self.state_changed()
+
+    def weight(self) -> QTensor:
+        """The weights, quantized."""
+        axis = 0 if self.weight_scale.ndim else None
+        return QTensor(self.weight_values, QParams(self.weight_scale, self.weight_zero_point, qint8, axis))
+
+    def bias(self) -> Tensor | None:
+        """The bias, in float."""
+        return None if self.bias_values is None else Tensor(self.bias_values)
+
+    def state_changed(self) -> None:
+        """Forgets the packed weights."""
+        self._packed = None
+
+    def packed(self) -> PackedWeights:
+        """The weights as the kernels want them; made at the first call."""
+        if self._packed is None:
+            self._packed = self.pack(self.weight_values, self.weight_scale, self.weight_zero_point, self.bias_values)
+        return self._packed
+
+    def pack(
+        self,
+        values: NDArray[np.int8],
+        scale: NDArray[np.float32],
+        zero_point: NDArray[np.int64],
+        bias: NDArray[np.float32] | None,
+    ) -> PackedWeights:
+        """PackedWeights with this layer's geometry."""
+        raise NotImplementedError
+
+    def printed_name(self) -> str:
+        """'QuantizedLinear', as torch prints it."""
+        return f"Quantized{type(self).__name__}"
+
+    def weights_repr(self) -> str:
+        """'int8 per-channel sym', say: what the weights are."""
+        granularity = "per-channel" if self.weight_scale.ndim else "per-tensor"
+        symmetry = "affine" if self.weight_zero_point.any() else "sym"
+        return f"w=int8 {granularity} {symmetry}"
+
+
+class Static(Weighted):
+    """A layer between integers: its output has a scale and a zero point of its own.
+
+    scale, zero_point, dtype: of the output. quant_min, quant_max: its range of integers.
+    """
+
+    relu = False
+
+    def __init__(self, weight_shape: tuple[int, ...], bias: bool, profile: Profile | None) -> None:
+        super().__init__(weight_shape, bias, profile)
+        self.set_output(QParams(np.float32(1), np.int64(0), quint8))
+
+    def set_output(self, qparams: QParams) -> None:
+        """Says what the output's integers mean."""
+        if qparams.axis is not None or qparams.dtype.bits != 8:
+            raise ModuleError(self, f"the output must be 8-bit with one scale; got {qparams!r}")
+        self.register_buffer("scale", np.array(qparams.scale))
+        self.register_buffer("zero_point", np.array(qparams.zero_point))
+        self.dtype, self.quant_min, self.quant_max = qparams.dtype, qparams.quant_min, qparams.quant_max
+
+    def output_qparams(self) -> QParams:
+        """What the output's integers mean."""
+        return QParams(np.asarray(self.scale), np.asarray(self.zero_point), self.dtype, None, self.quant_min, self.quant_max)
+
+    def wanted(self) -> Output:
+        """The same in the kernels' words."""
+        return Output(
+            float(self.scale), int(self.zero_point), self.dtype.storage, self.relu, self.quant_min, self.quant_max
+        )
+
+    def take(self, x: Any) -> QTensor:
+        """x, if it is a per-tensor 8-bit QTensor; else an error that says what is missing."""
+        if not isinstance(x, QTensor):
+            kind = f"{x.dtype} tensor" if hasattr(x, "dtype") else type(x).__name__
+            raise ModuleError(
+                self,
+                f"an int8 layer received a {kind}, not a quantized one. Put a QuantStub before it in the model, and prepare, "
+                "calibrate and convert again",
+            )
+        if x.qparams.axis is not None or x.dtype.bits != 8:
+            raise ModuleError(self, f"the input must be 8-bit with one scale; got {x.dtype.name}, {x.qscheme().name}")
+        return x
+
+    def extra_repr(self) -> str:
+        """One line, true facts only."""
+        return (
+            f"{self.geometry_repr()}, {self.weights_repr()}, out={self.dtype.name}: scale={float(self.scale):.6g}, "
+            f"zp={int(self.zero_point)}, profile={self.profile.name}"
+        )
+
+    def geometry_repr(self) -> str:
+        """Sizes."""
+        raise NotImplementedError
+
+
+def given(x: QTensor) -> Input:
+    """What the input's integers mean, in the kernels' words."""
+    return Input(float(x.qparams.scale), int(x.qparams.zero_point), x.values.dtype)
+
+
+def quantize_weights(module: Any) -> tuple[QTensor, Any]:
+    """The quantized weights and float bias of a calibrated float layer, fused float module, or QAT layer.
+
+    A QAT layer's own fake-quantizer chooses the qparams, as it did in training; a float layer gets a fresh observer from
+    its qconfig. Raises ModuleError if the weights would not be qint8.
+    """
+    if isinstance(module, Twin):
+        weight, bias = module.folded()
+        observer = module.weight_fake_quant
+    else:
+        layer = module[0] if isinstance(module, Fused) else module
+        weight, bias = layer.weight, layer.bias
+        observer = module.qconfig.weight()
+    observer(weight.detach())
+    qparams = observer.qparams()
+    if qparams.dtype != qint8 or qparams.axis not in (None, 0):
+        raise ModuleError(
+            module, f"weights must be qint8, per tensor or per channel on axis 0; its qconfig's weight observer gives {qparams!r}"
+        )
+    return quantize(weight.array, qparams), None if bias is None else bias.array
+
+
+def static_from_float(twin: Static, module: Any) -> Static:
+    """Fills a quantized layer from its calibrated float, fused or QAT twin."""
+    twin.set_weight_bias(*quantize_weights(module))
+    twin.set_output(output_qparams(module))
+    return twin
+
+
+def output_qparams(module: Any) -> QParams:
+    """What the observer behind a module has chosen for its output.
+
+    A fake-quantizer's integer range is kept, so that the layer clamps where training clamped; a plain observer's range
+    only chose the scale, and the layer may use all the integers of the dtype, as in torch.
+    """
+    observer = module.activation_post_process
+    qparams: QParams = observer.qparams()
+    if hasattr(observer, "fake_quant_enabled"):
+        return qparams
+    dtype: QDType = qparams.dtype
+    return QParams(qparams.scale, qparams.zero_point, dtype, qparams.axis)

@@ -1,0 +1,14 @@
+"""Observers watch data pass by, and remember what is needed to choose a scale and a zero point.
+
+`base` says what an observer is; then one file per family: `minmax`, `moving_average`, `histogram`.
+"""
+
+from .base import NotCalibratedError as NotCalibratedError
+from .base import Observer as Observer
+from .base import Partial as Partial
+from .histogram import HistogramObserver as HistogramObserver
+from .minmax import MinMaxObserver as MinMaxObserver
+from .minmax import PerChannelMinMaxObserver as PerChannelMinMaxObserver
+from .moving_average import MovingAverageMinMaxObserver as MovingAverageMinMaxObserver
+from .moving_average import MovingAveragePerChannelMinMaxObserver as MovingAveragePerChannelMinMaxObserver
+from .placeholder import PlaceholderObserver as PlaceholderObserver

@@ -1,0 +1,3 @@
+"""Operators by torch's names: `ops.quantized`."""
+
+from . import quantized as quantized

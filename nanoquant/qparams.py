@@ -1,0 +1,208 @@
+"""What was chosen: the scale and zero point of a range.
+
+Two rules exist, and torch uses both: the *observer rule* (observers, fake-quantizers, convert) and the *dynamic rule*
+(activations of dynamically quantized layers, whose range is known at run time only). One function each, and nothing else
+in nanoquant computes a scale, so that training uses the very scales that convert emits.
+
+Before: `scheme`. After: `affine`, which applies the numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .scheme import QDType, QScheme, check_dtype, check_qscheme, check_quant_range, per_tensor_affine, quint8
+
+EPS = float(np.finfo(np.float32).eps)  # 2^-23: torch's smallest observer scale
+SMALL_SCALE = 6.1e-5  # the dynamic rule's smallest scale, FBGEMM's SMALL_SCALE_THRESHOLD
+
+
+@dataclass(frozen=True, eq=False)
+class QParams:
+    """A scale and a zero point, per tensor or per channel, with the integer range they serve.
+
+        real = scale * (q - zero_point),    quant_min <= q <= quant_max
+
+    `scale` (float32) and `zero_point` (int64) have shape () per tensor and (channels,) per channel; `axis` is the
+    channels' axis, or None. Raises ValueError unless every scale is positive, normal and finite and every zero point lies
+    in the integer range.
+
+    >>> QParams(0.5, 128)
+    QParams(real = scale * (q - zero_point), scale=0.5, zero_point=128, q in [0, 255], real in [-64, 63.5])
+    >>> QParams(1e-39, 0)
+    Traceback (most recent call last):
+    ValueError: scale must be a positive, normal and finite float32; got 1e-39
+    """
+
+    scale: NDArray[np.float32]
+    zero_point: NDArray[np.int64]
+    dtype: QDType = quint8
+    axis: int | None = None
+    quant_min: int | None = None
+    quant_max: int | None = None
+
+    def __post_init__(self) -> None:
+        check_dtype(self.dtype)
+        quant_min, quant_max = check_quant_range(self.dtype, self.quant_min, self.quant_max)
+        scale, zero_point = check_scale(self.scale), check_zero_point(self.zero_point, quant_min, quant_max)
+        expected = 0 if self.axis is None else 1
+        if scale.ndim != expected or scale.shape != zero_point.shape:
+            kind = "scalars per tensor" if self.axis is None else "vectors of one length per channel"
+            raise ValueError(
+                f"scale and zero_point must be {kind}; got shapes {scale.shape} and {zero_point.shape} with axis={self.axis}"
+            )
+        for name, value in (("scale", scale), ("zero_point", zero_point)):
+            value.flags.writeable = False
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "quant_min", quant_min)
+        object.__setattr__(self, "quant_max", quant_max)
+
+    @property
+    def per_channel(self) -> bool:
+        """Whether each channel has a scale of its own."""
+        return self.axis is not None
+
+    def __repr__(self) -> str:
+        assert self.quant_min is not None
+        assert self.quant_max is not None
+        if self.axis is not None:
+            numbers = f"{self.scale.size} channels on axis {self.axis}, scale={self.scale}, zero_point={self.zero_point}"
+            return f"QParams(real = scale * (q - zero_point), {numbers}, q in [{self.quant_min}, {self.quant_max}])"
+        low, high = (float(self.scale * np.float32(q - self.zero_point)) for q in (self.quant_min, self.quant_max))
+        return (
+            f"QParams(real = scale * (q - zero_point), scale={float(self.scale):.6g}, zero_point={self.zero_point}, "
+            f"q in [{self.quant_min}, {self.quant_max}], real in [{low:.6g}, {high:.6g}])"
+        )
+
+
+def check_scale(scale: ArrayLike) -> NDArray[np.float32]:
+    """A float32 copy of `scale`; ValueError names the first entry that is not positive, normal and finite.
+
+    >>> check_scale([0.5, 0.0])
+    Traceback (most recent call last):
+    ValueError: scale must be a positive, normal and finite float32; got 0.0 for channel 1
+    """
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        values = np.array(scale, dtype=np.float32)
+    info = np.finfo(np.float32)
+    bad = ~((values >= info.tiny) & (values <= info.max))
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        where = f" for channel {first}" if values.ndim else ""
+        raise ValueError(
+            "scale must be a positive, normal and finite float32; "
+            f"got {float(np.asarray(scale, dtype=np.float64).flat[first])}{where}"
+        )
+    return values
+
+
+def check_zero_point(zero_point: ArrayLike, quant_min: int, quant_max: int) -> NDArray[np.int64]:
+    """An int64 copy of `zero_point`; ValueError names the first entry that is no integer of the range.
+
+    >>> check_zero_point(256, 0, 255)
+    Traceback (most recent call last):
+    ValueError: zero_point must be an integer in [0, 255]; got 256
+    """
+    given = np.asarray(zero_point)
+    bad = ~((given >= quant_min) & (given <= quant_max) & (given == np.rint(given)))
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        where = f" for channel {first}" if given.ndim else ""
+        raise ValueError(f"zero_point must be an integer in [{quant_min}, {quant_max}]; got {given.flat[first]}{where}")
+    return np.array(given, dtype=np.int64)
+
+
+def choose_qparams(
+    min_val: ArrayLike,
+    max_val: ArrayLike,
+    dtype: QDType = quint8,
+    qscheme: QScheme = per_tensor_affine,
+    quant_min: int | None = None,
+    quant_max: int | None = None,
+    eps: float = EPS,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The observer rule: scale and zero point for the range [min_val, max_val], elementwise.
+
+        lo = min(min_val, 0), hi = max(max_val, 0)                      zero is always representable
+        affine:     scale = max((hi - lo) / (quant_max - quant_min), eps)
+                    zero_point = clamp(quant_min - rint(lo / scale), quant_min, quant_max)
+        symmetric:  scale = max(max(-lo, hi) / ((quant_max - quant_min) / 2), eps)
+                    zero_point = 0, or the middle of the range if unsigned (128 for the full quint8)
+
+    Every operation is rounded to float32; `rint` rounds half to even. So int8 weights use max|w| / 127.5, as in torch.
+    `min_val` and `max_val` have any one shape; so have the two results (float32 and int64).
+
+    Raises ValueError when a bound is NaN or infinite, or min_val > max_val.
+
+    Source: torch.ao.quantization, `UniformQuantizationObserverBase._calculate_qparams`.
+
+    >>> scale, zero_point = choose_qparams(-1.0, 3.0)
+    >>> print(scale, zero_point)
+    0.015686275 64
+    """
+    check_dtype(dtype)
+    symmetric = check_qscheme(qscheme).symmetric
+    low, high = np.asarray(min_val, dtype=np.float32), np.asarray(max_val, dtype=np.float32)
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise ValueError(f"the range must be finite; got min_val={min_val}, max_val={max_val}")
+    if (low > high).any():
+        raise ValueError(f"min_val must not exceed max_val; got min_val={min_val}, max_val={max_val}")
+    q_low, q_high = check_quant_range(dtype, quant_min, quant_max)
+    low, high = np.minimum(low, np.float32(0)), np.maximum(high, np.float32(0))
+    if symmetric:
+        high = np.maximum(-low, high)
+        scale = np.maximum(high / np.float32((q_high - q_low) / 2), np.float32(eps))
+        middle = 0
+        if not dtype.signed:
+            middle = (q_low + q_high) // 2 if quant_min is not None else 1 << (dtype.bits - 1)
+        return np.asarray(scale), np.full(scale.shape, middle, dtype=np.int64)
+    with np.errstate(over="ignore"):
+        scale = np.maximum((high - low) / np.float32(q_high - q_low), np.float32(eps))
+    if not np.isfinite(scale).all():
+        raise ValueError(f"the range is wider than float32 can hold; got min_val={min_val}, max_val={max_val}")
+    zero_point = np.clip(q_low - np.rint(low / scale).astype(np.int64), q_low, q_high)
+    return np.asarray(scale), np.asarray(zero_point, dtype=np.int64)
+
+
+def choose_dynamic_qparams(min_val: float, max_val: float, quant_min: int, quant_max: int) -> tuple[float, int]:
+    """The dynamic rule: scale and zero point for activations whose range is known at run time only.
+
+        lo = min(min_val, 0), hi = max(max_val, 0)
+        scale = (hi - lo) / (quant_max - quant_min)              0.1 for an empty range; at least 6.1e-5
+        zero_point = the exact quant_min - lo/scale or quant_max - hi/scale, whichever has the smaller rounding error
+
+    computed in double from float32 bounds, `rint` at the end. It differs from the observer rule in its floors and in the
+    choice of the end that the zero point is counted from.
+
+    Raises ValueError when a bound is NaN or infinite.
+
+    Source: PyTorch, `quant_utils::ChooseQuantizationParams` (aten/src/ATen/native/quantized/cpu/QuantUtils.h).
+
+    >>> choose_dynamic_qparams(-1.0, 3.0, 0, 255)
+    (0.01568627450980392, 64)
+    """
+    low, high = float(np.float32(min_val)), float(np.float32(max_val))
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError(f"the range must be finite; got min_val={min_val}, max_val={max_val}")
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = (high - low) / (quant_max - quant_min)
+    with np.errstate(over="ignore", divide="ignore", under="ignore"):
+        unusable = np.float32(scale) == 0 or np.isinf(np.float32(1) / np.float32(scale))
+    if unusable:
+        scale = 0.1
+    if scale < SMALL_SCALE:
+        if low == 0.0:
+            high = SMALL_SCALE * (quant_max - quant_min)
+        elif high == 0.0:
+            low = -SMALL_SCALE * (quant_max - quant_min)
+        else:
+            low, high = low * (SMALL_SCALE / scale), high * (SMALL_SCALE / scale)
+        scale = SMALL_SCALE
+    from_min, from_max = quant_min - low / scale, quant_max - high / scale
+    error_min = abs(quant_min) - abs(low / scale)
+    error_max = abs(quant_max) - abs(high / scale)
+    zero_point = from_min if error_min < error_max else from_max
+    return scale, int(np.clip(np.rint(zero_point), quant_min, quant_max))

@@ -1,0 +1,297 @@
+"""QTensor: integers, and the scale and zero point that say what they mean.
+
+    real = scale * (q - zero_point)
+
+It carries no arithmetic: what an operation does to a scale is the business of the layer that does it. What changes no
+scale works on the integers directly: shape, slices, relu, averages.
+
+An image is logically (batch, channels, height, width), like every tensor here, and lies in memory with its channels last,
+where the kernels want them: its array is a strided view, and `channels_last` gives the memory back without a copy.
+
+Before: `affine`, `kernels`. After: `nanoquant.nn`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .autograd.ops import Axis, Op
+from .autograd.tensor import Tensor, apply, flattened
+from .kernels import native
+from .qparams import QParams
+from .scheme import QDType, QScheme, channel_shape, per_channel_affine, per_tensor_affine, quint8
+
+
+class QTensor:
+    """An integer array with its qparams.
+
+    values: integers of `qparams.dtype.storage`, not copied. origin: the tensor it was quantized from, if that wants a gradient.
+    Raises TypeError for another dtype, ValueError when per-channel qparams do not fit the shape.
+
+    >>> q = quantize_per_tensor([-1.0, 0.0, 0.3], scale=0.1, zero_point=10, dtype=quint8)
+    >>> q
+    tensor([-1. ,  0. ,  0.3], size=(3,), dtype=quint8, per_tensor_affine, scale=0.1, zero_point=10)
+    >>> q.int_repr()
+    tensor([ 0, 10, 13], dtype=uint8)
+    """
+
+    def __init__(self, values: NDArray[Any], qparams: QParams, origin: Tensor | None = None) -> None:
+        if values.dtype != qparams.dtype.storage:
+            raise TypeError(f"{qparams.dtype.name} integers are stored as {qparams.dtype.storage}; got {values.dtype}")
+        if qparams.axis is not None:
+            channels = values.shape[qparams.axis] if qparams.axis < values.ndim else None
+            if channels != qparams.scale.size:
+                raise ValueError(
+                    f"{qparams.scale.size} scales on axis {qparams.axis} do not fit an array of shape {values.shape}"
+                )
+        self.values, self.qparams, self.origin = values, qparams, origin
+
+    # ---- what it is -------------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the axes."""
+        return self.values.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self.values.ndim
+
+    @property
+    def dtype(self) -> QDType:
+        """The quantized dtype."""
+        return self.qparams.dtype
+
+    @property
+    def requires_grad(self) -> bool:
+        """Always False: integers have no gradient."""
+        return False
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the size of one axis."""
+        return self.shape if dim is None else self.shape[dim]
+
+    def dim(self) -> int:
+        """Number of axes."""
+        return self.ndim
+
+    def numel(self) -> int:
+        """Number of elements."""
+        return self.values.size
+
+    def element_size(self) -> int:
+        """Bytes per element."""
+        return self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def qscheme(self) -> QScheme:
+        """per_tensor_affine or per_channel_affine: how the integers are to be read."""
+        return per_tensor_affine if self.qparams.axis is None else per_channel_affine
+
+    def q_scale(self) -> float:
+        """The scale of a per-tensor QTensor."""
+        return float(self._per_tensor("q_scale").scale)
+
+    def q_zero_point(self) -> int:
+        """The zero point of a per-tensor QTensor."""
+        return int(self._per_tensor("q_zero_point").zero_point)
+
+    def q_per_channel_scales(self) -> Tensor:
+        """One scale per channel."""
+        return Tensor(self._per_channel("q_per_channel_scales").scale)
+
+    def q_per_channel_zero_points(self) -> Tensor:
+        """One zero point per channel."""
+        return Tensor(self._per_channel("q_per_channel_zero_points").zero_point)
+
+    def q_per_channel_axis(self) -> int:
+        """The channels' axis."""
+        axis = self._per_channel("q_per_channel_axis").axis
+        assert axis is not None
+        return axis
+
+    def _per_tensor(self, asked: str) -> QParams:
+        if self.qparams.axis is not None:
+            raise RuntimeError(f"{asked}: this tensor is quantized per channel; ask for q_per_channel_scales() and the like")
+        return self.qparams
+
+    def _per_channel(self, asked: str) -> QParams:
+        if self.qparams.axis is None:
+            raise RuntimeError(f"{asked}: this tensor is quantized per tensor; ask for q_scale() and q_zero_point()")
+        return self.qparams
+
+    # ---- what it means ----------------------------------------------------------------------------------------------
+
+    def int_repr(self) -> Tensor:
+        """The integers: a view, not a copy."""
+        return Tensor(self.values)
+
+    def dequantize(self) -> Tensor:
+        """The floats that the integers mean."""
+        q = self.qparams
+        if q.axis is None and self.ndim == 4:
+            flat = self.channels_last()
+            x = native.dequantize(flat, (1, 1, flat.size), *_scales(q), *_whole_range(q.dtype))
+            return without_gradient(x.transpose(0, 3, 1, 2), self.origin)
+        array = np.ascontiguousarray(self.values)
+        x = native.dequantize(array, _channels_of(array.shape, q.axis), *_scales(q), *_whole_range(q.dtype))
+        return without_gradient(x, self.origin)
+
+    def channels_last(self) -> NDArray[Any]:
+        """An image's integers as (batch, height, width, channels), compact in memory; no copy if they lie so already."""
+        return np.ascontiguousarray(self.values.transpose(0, 2, 3, 1))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        raise TypeError("a quantized tensor is two things: call dequantize() for its real values or int_repr() for its integers")
+
+    def __repr__(self) -> str:
+        body = np.array2string(self.dequantize().array, separator=", ", prefix="tensor(", precision=4)
+        q = self.qparams
+        numbers = f"scale={float(q.scale):.6g}, zero_point={int(q.zero_point)}" if q.axis is None else (
+            f"scale={np.array2string(q.scale, separator=', ')}, zero_point={q.zero_point.tolist()}, axis={q.axis}"
+        )  # fmt: skip
+        return f"tensor({body}, size={self.shape}, dtype={self.dtype.name}, {self.qscheme().name}, {numbers})"
+
+    # ---- operations that leave the scale alone ----------------------------------------------------------------------
+
+    def with_values(self, values: NDArray[Any]) -> QTensor:
+        """Other integers with the same meaning."""
+        return QTensor(values, self._per_tensor("this operation"), self.origin)
+
+    def reshape(self, *shape: Any) -> QTensor:
+        """The same elements in another shape, in logical order; one size may be -1."""
+        return self.with_values(self.values.reshape(shape if len(shape) != 1 or isinstance(shape[0], int) else shape[0]))
+
+    def view(self, *shape: Any) -> QTensor:
+        """`reshape`."""
+        return self.reshape(*shape)
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> QTensor:
+        """Axes start_dim..end_dim merged into one, in logical order."""
+        return self.reshape(flattened(self.shape, start_dim, end_dim))
+
+    def permute(self, *dims: Any) -> QTensor:
+        """Axes in another order."""
+        return self.with_values(self.values.transpose(dims if len(dims) != 1 or isinstance(dims[0], int) else dims[0]))
+
+    def transpose(self, dim0: int, dim1: int) -> QTensor:
+        """Two axes exchanged."""
+        return self.with_values(self.values.swapaxes(dim0, dim1))
+
+    def __getitem__(self, index: Any) -> QTensor:
+        return self.with_values(np.asarray(self.values[index]))
+
+    def detach(self) -> QTensor:
+        """The same integers, outside the graph."""
+        return QTensor(self.values, self.qparams)
+
+    def clone(self) -> QTensor:
+        """A copy."""
+        return QTensor(self.values.copy(order="K"), self.qparams, self.origin)
+
+    def relu(self) -> QTensor:
+        """max(x, 0): integers below the zero point become the zero point."""
+        zero = self.values.dtype.type(self._per_tensor("relu").zero_point)
+        return self.with_values(np.maximum(self.values, zero))
+
+    def mean(self, dim: Axis = None, keepdim: bool = False) -> QTensor:
+        """The mean over all axes or over `dim`, in the same scale: rint of the integers' exact mean, half to even."""
+        mean = self.values.mean(axis=tuple(dim) if isinstance(dim, list) else dim, keepdims=keepdim, dtype=np.float64)
+        return self.with_values(np.rint(mean).astype(self.values.dtype))
+
+    def max(self) -> QTensor:
+        """The greatest element."""
+        return self.with_values(np.asarray(self.values.max()))
+
+    def _no_arithmetic(self, *_: Any) -> Any:
+        raise TypeError(
+            "quantized tensors have no + - * /, since the result needs a scale of its own: dequantize() first, or keep this "
+            "operation in the float part of the model, behind a DeQuantStub"
+        )
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _no_arithmetic
+    __matmul__ = __rmatmul__ = __neg__ = __pow__ = _no_arithmetic
+
+
+def without_gradient(array: NDArray[Any], origin: Tensor | None) -> Tensor:
+    """The float result of an integer computation: going backward through it to `origin` is an error that says why."""
+    return Tensor(array) if origin is None else apply(Op("int8", lambda _: array, _refuse_gradient), origin)
+
+
+def _refuse_gradient(*_: Any) -> Any:
+    raise RuntimeError(
+        "backward through an int8 module: integers have no gradient. Train the float model or its QAT twin and convert it "
+        "afterwards; for inference, leave backward out or use nanoquant.no_grad()"
+    )
+
+
+def quantize(x: ArrayLike, qparams: QParams) -> QTensor:
+    """Floats to a QTensor with these qparams, by the C kernels; `affine.quantize` is the definition.
+
+    Raises ValueError on NaN. An image (four axes, per tensor) gets channels-last memory.
+    """
+    values = np.asarray(x, dtype=np.float32)
+    origin = x if isinstance(x, Tensor) and x.requires_grad else None
+    limits = (qparams.quant_min, qparams.quant_max)
+    assert limits[0] is not None
+    assert limits[1] is not None
+    if qparams.axis is not None:
+        channel_shape(values.ndim, qparams.axis)
+        if values.shape[qparams.axis] != qparams.scale.size:
+            raise ValueError(
+                f"axis {qparams.axis} of an array of shape {values.shape} has {values.shape[qparams.axis]} channels; "
+                f"got {qparams.scale.size} scales"
+            )
+    image = values.ndim == 4 and qparams.axis is None
+    array = np.ascontiguousarray(values.transpose(0, 2, 3, 1) if image else values)
+    q = native.quantize(array, _channels_of(array.shape, qparams.axis), *_scales(qparams), qparams.dtype.storage, *limits)
+    return QTensor(q.transpose(0, 3, 1, 2) if image else q, qparams, origin)
+
+
+def quantize_per_tensor(x: ArrayLike, scale: float, zero_point: int, dtype: QDType) -> QTensor:
+    """q = clamp(rint(x * (1 / scale)) + zero_point), one scale for all.
+
+    x: any shape. Raises ValueError on NaN, on a scale that is not positive, normal and finite, and on a zero point outside
+    the dtype.
+
+    >>> quantize_per_tensor([1.0, 2.5], 0.5, -3, quint8)
+    Traceback (most recent call last):
+    ValueError: zero_point must be an integer in [0, 255]; got -3
+    """
+    if np.size(scale) != 1 or np.size(zero_point) != 1:
+        raise ValueError(
+            f"quantize_per_tensor takes one scale and one zero_point; got shapes {np.shape(scale)} and {np.shape(zero_point)}: "
+            "use quantize_per_channel with an axis"
+        )
+    return quantize(x, QParams(np.asarray(scale).reshape(()), np.asarray(zero_point).reshape(()), dtype))
+
+
+def quantize_per_channel(x: ArrayLike, scales: ArrayLike, zero_points: ArrayLike, axis: int, dtype: QDType) -> QTensor:
+    """The same with one scale and zero point for each index along `axis`.
+
+    >>> quantize_per_channel([[1.0], [2.0]], [0.5, 0.25], [0, 1], 0, quint8).int_repr()
+    tensor([[2],
+           [9]], dtype=uint8)
+    """
+    return quantize(x, QParams(np.asarray(scales), np.asarray(zero_points), dtype, axis % max(np.ndim(x), 1)))
+
+
+def _channels_of(shape: tuple[int, ...], axis: int | None) -> tuple[int, int, int]:
+    """(outer, channels, inner): how many elements come before, on and after the channels' axis."""
+    if axis is None:
+        return 1, 1, int(np.prod(shape))
+    return int(np.prod(shape[:axis])), shape[axis], int(np.prod(shape[axis + 1 :]))
+
+
+def _scales(qparams: QParams) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    return qparams.scale.reshape(-1), qparams.zero_point.reshape(-1).astype(np.int32)
+
+
+def _whole_range(dtype: QDType) -> tuple[int, int]:
+    return dtype.quant_min, dtype.quant_max

@@ -1,0 +1,115 @@
+"""Fusion: layers that will run as one become one module, before anything is observed.
+
+    conv -> bn -> relu    becomes    ConvReLU2d, the batch normalization folded into the weights        (evaluation)
+                                     ConvBnReLU2d, which trains with the batch's statistics             (training)
+
+The fused module takes the first one's place; Identity takes the others', so that the model's code need not change.
+
+Source of the folding: Jacob et al. 2018, section 3.2. Before: `mappings`. After: `eager`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .. import nn
+from ..autograd.tape import no_grad
+from ..module import Module
+from ..nn import intrinsic
+from ..nn.intrinsic import fold_batch_norm
+
+Fuser = Callable[..., Module]
+
+
+def fuse_layer_bn(layer: Any, bn: Any) -> Any:
+    """A copy of a linear layer or convolution with the batch normalization's running statistics folded in."""
+    if layer.training or bn.training:
+        raise RuntimeError(
+            f"folding {type(bn).__name__} into {type(layer).__name__} needs evaluation mode: call model.eval() first, or use "
+            "fuse_modules_qat to keep it for training"
+        )
+    fused = copy.deepcopy(layer)
+    with no_grad():
+        weight, bias = fold_batch_norm(layer.weight, layer.bias, bn)
+    fused.weight, fused.bias = nn.Parameter(weight.array), nn.Parameter(bias.array)
+    return fused
+
+
+def _bn_relu(fused: type[Any]) -> Fuser:
+    return lambda layer, bn, relu: fused(fuse_layer_bn(layer, bn), relu)
+
+
+# The patterns, each with what it becomes for inference and for training.
+EVAL: dict[tuple[type[Any], ...], Fuser] = {
+    (nn.Conv2d, nn.BatchNorm2d): fuse_layer_bn,
+    (nn.Conv2d, nn.BatchNorm2d, nn.ReLU): _bn_relu(intrinsic.ConvReLU2d),
+    (nn.Conv2d, nn.ReLU): intrinsic.ConvReLU2d,
+    (nn.Linear, nn.ReLU): intrinsic.LinearReLU,
+    (nn.Linear, nn.BatchNorm1d): fuse_layer_bn,
+}
+QAT: dict[tuple[type[Any], ...], Fuser] = {
+    (nn.Conv2d, nn.BatchNorm2d): intrinsic.ConvBn2d,
+    (nn.Conv2d, nn.BatchNorm2d, nn.ReLU): intrinsic.ConvBnReLU2d,
+    (nn.Conv2d, nn.ReLU): intrinsic.ConvReLU2d,
+    (nn.Linear, nn.ReLU): intrinsic.LinearReLU,
+    (nn.Linear, nn.BatchNorm1d): intrinsic.LinearBn1d,
+}
+
+
+def fuse_modules(model: Module, modules_to_fuse: Sequence[Any], inplace: bool = False) -> Module:
+    """Fuses the named modules; batch normalization is folded into the weights, which needs evaluation mode.
+
+    modules_to_fuse: a list of paths, or a list of such lists. Returns a new model, unless inplace. Raises ValueError for a
+    sequence of types that is no pattern, with the list of patterns.
+
+    >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU()).eval()
+    >>> fuse_modules(model, ["0", "1", "2"])[1:]
+    Sequential(
+      (1): Identity()
+      (2): Identity()
+    )
+    """
+    return _fuse_all(model, modules_to_fuse, inplace, EVAL)
+
+
+def fuse_modules_qat(model: Module, modules_to_fuse: Sequence[Any], inplace: bool = False) -> Module:
+    """Fuses the named modules for quantization-aware training: batch normalization keeps learning. Needs training mode."""
+    if not model.training:
+        raise RuntimeError("fuse_modules_qat needs training mode: call model.train() first, or use fuse_modules")
+    return _fuse_all(model, modules_to_fuse, inplace, QAT)
+
+
+def _fuse_all(
+    model: Module, names: Sequence[Any], inplace: bool, patterns: dict[tuple[type[Any], ...], Fuser]
+) -> Module:
+    fused = model if inplace else copy.deepcopy(model)
+    for group in [names] if names and isinstance(names[0], str) else names:
+        _fuse(fused, list(group), patterns)
+    return fused
+
+
+def _fuse(model: Module, paths: list[str], patterns: dict[tuple[type[Any], ...], Fuser]) -> None:
+    modules = [model.get_submodule(path) for path in paths]
+    key = tuple(type(module) for module in modules)
+    if key not in patterns:
+        known = "; ".join(", ".join(kind.__name__ for kind in pattern) for pattern in patterns)
+        got = ", ".join(kind.__name__ for kind in key)
+        raise ValueError(f"cannot fuse {', '.join(paths)}: {got} is no pattern; the patterns are: {known}")
+    fused = patterns[key](*modules)
+    fused.training = modules[0].training
+    _move_hooks(modules, fused)
+    for path, module in zip(paths, [fused, *(nn.Identity() for _ in paths[1:])], strict=True):
+        module.training = modules[0].training
+        parent, _, name = path.rpartition(".")
+        model.get_submodule(parent)._modules[name] = module
+
+
+def _move_hooks(modules: list[Module], fused: Module) -> None:
+    """Pre-hooks of the first module and hooks of the last become the fused module's."""
+    fused._forward_pre_hooks = modules[0]._forward_pre_hooks.copy()
+    fused._forward_hooks = modules[-1]._forward_hooks.copy()
+    if fused is not modules[0] and len(fused._modules) > 0:
+        modules[0]._forward_pre_hooks.clear()
+        modules[-1]._forward_hooks.clear()

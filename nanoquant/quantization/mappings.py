@@ -1,0 +1,52 @@
+"""Which class takes the place of which: the tables that prepare, prepare_qat, convert and quantize_dynamic read.
+
+Before: `stubs`. After: `fusion`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import nn
+from ..nn import intrinsic, qat, quantized
+from .stubs import DeQuantStub, QuantStub
+
+Mapping = dict[type[Any], type[Any]]
+
+# float or fused or QAT module -> the layer that computes it in integers
+STATIC: Mapping = {
+    QuantStub: quantized.Quantize,
+    DeQuantStub: quantized.DeQuantize,
+    nn.Linear: quantized.Linear,
+    nn.Conv2d: quantized.Conv2d,
+    intrinsic.LinearReLU: quantized.LinearReLU,
+    intrinsic.ConvReLU2d: quantized.ConvReLU2d,
+    qat.Linear: quantized.Linear,
+    qat.LinearReLU: quantized.LinearReLU,
+    qat.LinearBn1d: quantized.Linear,
+    qat.Conv2d: quantized.Conv2d,
+    qat.ConvReLU2d: quantized.ConvReLU2d,
+    qat.ConvBn2d: quantized.Conv2d,
+    qat.ConvBnReLU2d: quantized.ConvReLU2d,
+}
+
+# float or fused module -> its twin with fake-quantized weights
+QAT: Mapping = {
+    nn.Linear: qat.Linear,
+    nn.Conv2d: qat.Conv2d,
+    intrinsic.LinearReLU: qat.LinearReLU,
+    intrinsic.LinearBn1d: qat.LinearBn1d,
+    intrinsic.ConvReLU2d: qat.ConvReLU2d,
+    intrinsic.ConvBn2d: qat.ConvBn2d,
+    intrinsic.ConvBnReLU2d: qat.ConvBnReLU2d,
+}
+
+# float module -> its twin with int8 weights and float activations
+DYNAMIC: Mapping = {nn.Linear: quantized.dynamic.Linear}
+
+# Modules that compute in float only: with a qconfig of their own they cannot be honoured. What is in no table (pools, ReLU,
+# Flatten, Dropout, Identity) takes integers as they are.
+FLOAT_ONLY: dict[type[Any], str] = {
+    nn.BatchNorm1d: "fuse it with the layer before it (fuse_modules)",
+    nn.BatchNorm2d: "fuse it with the convolution before it (fuse_modules)",
+}
