@@ -1,12 +1,14 @@
 /* bind.c: from scales to the three numbers a micro-kernel needs per output channel.
  *
- * With real x = s_x (q_x - z_x) and w = s_w (q_w - z_w), the layer's real output is a * acc + bias, where a = s_x s_w and
+ * With real x = s_x (q_x - z_x) and w = s_w (q_w - z_w), the layer's real output is a * acc + bias, where a = s_x s_w
+ * and
  *
  *     acc = sum_k (q_x - z_x) (q_w - z_w)
  *         = sum_k q_x q_w  -  z_w sum_k q_x  -  z_x col_offset,        col_offset = sum_k (q_w - z_w)
  *
- * The first two terms are the micro-kernel's; the last is a constant, and becomes its starting value `init`. Then, for an
- * 8-bit output of scale s_y, form A computes (f32(acc) + badd) * mul. nanoquant/numerics.py derives the two profiles:
+ * The first two terms are the micro-kernel's; the last is a constant, and becomes its starting value `init`. Then,
+ * for an 8-bit output of scale s_y, form A computes (f32(acc) + badd) * mul. nanoquant/numerics.py derives the two
+ * profiles:
  *
  *              init              badd                                     mul
  *     fbgemm   - z_x col_offset  bias / a   (per tensor: bias * (1 / a))  a / s_y

@@ -58,6 +58,14 @@ int nq_isa_native(int isa, const char *kernel) {
     return -1;
 }
 
+#if !defined(__x86_64__)
+const nq_feature nq_features[] = {{NULL, NULL}};
+#endif
+
+const char *nq_cpu_feature_name(int index) { return nq_features[index].name; }
+
+int nq_cpu_feature(int index) { return nq_features[index].has(); }
+
 const char *nq_compiler(void) {
 #if defined(__clang__)
     return "clang " __clang_version__;

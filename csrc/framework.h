@@ -7,6 +7,14 @@
 /* dispatch.c: NULL when this build or this CPU lacks it. Kernels it has no code for are ref's. */
 const nq_isa *nq_find_isa(int isa);
 
+/* x86/cpu.c: the features that this processor family's kernels ask for; ends with a NULL name. */
+typedef struct {
+    const char *name;
+    int (*has)(void);
+} nq_feature;
+
+extern const nq_feature nq_features[];
+
 /* pool.c: calls body(context, i) for every i in 0..count-1 and returns when all have returned. If `parallel` is 0 (the
  * work is not worth waking a thread) in this thread and in order, else in any order on up to nq_get_num_threads(). */
 void nq_for(int parallel, int64_t count, void (*body)(void *context, int64_t i), void *context);

@@ -42,6 +42,8 @@ int nq_isa_compiled(int isa);                    /* 1 when this build holds its 
 int nq_isa_runs(int isa);                        /* 1 when, besides, this CPU can run it */
 int nq_isa_native(int isa, const char *kernel);  /* 1: `kernel` has its own code; 0: it runs on ref; -1: no such kernel */
 const char *nq_kernel_name(int index);           /* the kernels one may ask about; NULL beyond the last */
+const char *nq_cpu_feature_name(int index);      /* the features that kernels ask for: count up until NULL */
+int nq_cpu_feature(int index);                   /* 1 when this CPU has it */
 const char *nq_compiler(void);
 
 int nq_get_num_threads(void);

@@ -29,10 +29,10 @@ static inline int64_t nq_rint64(double value) {
 /* a * b + c, rounded once to float32.
  *
  * In double the product of two floats is exact (24 + 24 <= 53 bits), the sum is not. Its error, which Knuth's two-sum
- * recovers exactly, tells on which side of `sum` the true value lies. Were we to round `sum` to float now, we would round
- * twice. So we first round it "to odd": when inexact, we take the neighbour whose last bit is 1. An odd double is never
- * a tie of float32 (53 >= 24 + 2), and lies on the true value's side of every tie: the second rounding is then right
- * (Boldo and Melquiond, "Emulation of FMA and correctly rounded sums", IEEE TC 2008). */
+ * recovers exactly, tells on which side of `sum` the true value lies. Were we to round `sum` to float now, we would
+ * round twice. So we first round it "to odd": when inexact, we take the neighbour whose last bit is 1. An odd double
+ * is never a tie of float32 (53 >= 24 + 2), and lies on the true value's side of every tie: the second rounding is
+ * then right (Boldo and Melquiond, "Emulation of FMA and correctly rounded sums", IEEE TC 2008). */
 static inline float nq_fma(float a, float b, float c) {
     double product = (double)a * (double)b, sum = product + (double)c;
     double part = sum - product;

@@ -11,8 +11,8 @@
  *     |   generation   |  open  |  workers inside  |
  *     +----------------+--------+------------------+
  *
- * A worker enters by a compare-and-swap of the word it saw open, which fails if anything changed since. The job's fields
- * are written while the gate is closed and nobody is inside, and read only inside.
+ * A worker enters by a compare-and-swap of the word it saw open, which fails if anything changed since. The job's
+ * fields are written while the gate is closed and nobody is inside, and read only inside.
  *
  * Between jobs a worker looks at the gate for a few dozen microseconds, since networks run layer after layer, and then
  * sleeps on a condition variable. A second caller finds the pool busy and runs its job alone. A forked child has no

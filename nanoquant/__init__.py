@@ -18,7 +18,7 @@ from .scheme import quint8 as quint8
 from .qparams import QParams as QParams
 from .autograd.tape import no_grad as no_grad
 from .autograd.tensor import Tensor as Tensor
-from .autograd.tensor import cat as cat
+from .autograd.creation import cat as cat
 from .autograd.creation import manual_seed as manual_seed
 from .autograd.creation import ones as ones
 from .autograd.creation import rand as rand
@@ -35,6 +35,8 @@ from . import ops as ops
 from . import backends as backends
 from . import optim as optim
 from . import quantization as quantization
+from .io import load as load
+from .io import save as save
 
 import numpy as _np
 

@@ -4,8 +4,8 @@
     dequantize   x = scale * (q - zero_point)
 
 Every operation is rounded to float32 and `rint` rounds half to even. Two choices are part of the definition: x is
-multiplied by the reciprocal of the scale, not divided by it, and the zero point is added *after* rounding (so that a shift
-of the integers shifts the result: ties do not care where zero sits).
+multiplied by the reciprocal of the scale, not divided by it, and the zero point is added *after* rounding (so that a
+shift of the integers shifts the result: ties do not care where zero sits).
 
 These are NumPy functions over arrays; `csrc/` computes the same bits faster.
 
@@ -37,8 +37,8 @@ def round_to_integers(
 ) -> NDArray[np.float64]:
     """The integers of `quantize`, as float64: `scale` and `zero_point` must broadcast against x.
 
-    The clamp comes before the addition of the zero point and rounding before both, at integer bounds, so that their order
-    does not matter; float64 holds every int32 exactly, and carries infinities to the bounds.
+    The clamp comes before the addition of the zero point and rounding before both, at integer bounds, so that their
+    order does not matter; float64 holds every int32 exactly, and carries infinities to the bounds.
     """
     steps = np.rint(np.multiply(x, inverse_scale(scale), dtype=np.float32)).astype(np.float64)
     shifted: NDArray[np.float64] = np.clip(steps, quant_min - zero_point, quant_max - zero_point) + zero_point
@@ -58,24 +58,26 @@ def quantize(
 
         q = clamp(rint(x * (1 / scale)) + zero_point, quant_min, quant_max)
 
-    x: any shape. scale, zero_point: scalars, or vectors along `axis`. Result: dtype.storage, the shape of x. Infinities
-    saturate. Raises ValueError on NaN, on a scale that is not positive, normal and finite, and on a zero point outside the
-    integer range.
+    x: any shape. scale, zero_point: scalars, or vectors along `axis`. Result: dtype.storage, the shape of x.
+    Infinities saturate. Raises ValueError on NaN, on a scale that is not positive, normal and finite, and on a zero
+    point outside the integer range.
 
     Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
     Inference", 2018, equation 1.
 
     >>> quantize([-1.0, 0.0, 0.3, 9.0], scale=0.1, zero_point=10)
-    array([ 0, 10, 13, 100], dtype=uint8)
+    array([  0,  10,  13, 100], dtype=uint8)
     """
     check_dtype(dtype)
     low, high = check_quant_range(dtype, quant_min, quant_max)
     values = np.asarray(x, dtype=np.float32)
     if np.isnan(values).any():
-        raise ValueError(f"cannot quantize NaN: the input of shape {values.shape} holds {np.isnan(values).sum()} of them")
+        raise ValueError(
+            f"cannot quantize NaN: the input of shape {values.shape} holds {np.isnan(values).sum()} of them"
+        )
     factor, offset = _broadcastable(check_scale(scale), check_zero_point(zero_point, low, high), values.ndim, axis)
     with np.errstate(over="ignore", under="ignore"):
-        return round_to_integers(values, factor, offset, low, high).astype(dtype.storage)
+        return np.asarray(round_to_integers(values, factor, offset, low, high).astype(dtype.storage))
 
 
 def dequantize(q: ArrayLike, scale: ArrayLike, zero_point: ArrayLike, axis: int | None = None) -> NDArray[np.float32]:

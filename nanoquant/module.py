@@ -4,7 +4,7 @@ Setting an attribute files it by what it is: a Parameter among the parameters, a
 announced with `register_buffer`. Everything else is a plain attribute. Names and order of `state_dict`, `named_modules`
 and the printed tree are torch's.
 
-Before: nothing. After: `observers` and `nn`, whose classes are Modules.
+Before: `errors`. After: `observers` and `nn`, whose classes are Modules.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .errors import ModuleError
+
 Self = TypeVar("Self", bound="Module")
 Hook = Callable[..., Any]
 
@@ -25,27 +27,6 @@ class ParameterBase:
 
     requires_grad: bool
     grad: Any
-
-
-class ModuleError(RuntimeError):
-    """A module cannot do what it was asked; the message starts with the module's path in the model.
-
-    The module that raises knows itself but not its path, so the calls it passes on the way up complete the message.
-    """
-
-    def __init__(self, module: Module, problem: str) -> None:
-        super().__init__(problem)
-        self.module, self.problem = module, problem
-        self.path = ""
-
-    def locate(self, ancestor: Module) -> None:
-        """Notes where the module stands below `ancestor`."""
-        for name, module in ancestor.named_modules():
-            if module is self.module:
-                self.path = name
-
-    def __str__(self) -> str:
-        return f"{self.path or 'the model itself'} ({self.module.printed_name()}): {self.problem}"
 
 
 class Hooks:
@@ -62,8 +43,8 @@ class Hooks:
 class Module:
     """Base class of everything that has parameters, buffers or children.
 
-    Subclasses call `super().__init__()` first, set their parts as attributes, and define `forward`. Calling a module runs
-    its forward pre-hooks, `forward`, and its forward hooks.
+    Subclasses call `super().__init__()` first, set their parts as attributes, and define `forward`. Calling a module
+    runs its forward pre-hooks, `forward`, and its forward hooks.
 
     >>> class Twice(Module):
     ...     def __init__(self):
@@ -77,6 +58,8 @@ class Module:
     """
 
     training: bool
+    derived: frozenset[str] = frozenset()  # plain attributes that are computed from the rest, and never saved
+    resizable_buffers: frozenset[str] = frozenset()  # buffers whose shape is learned from data
 
     def __init__(self) -> None:
         set_plain = object.__setattr__
@@ -90,7 +73,7 @@ class Module:
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 
-    def _tables(self) -> tuple[OrderedDict[str, Any], ...]:
+    def _tables(self) -> tuple[dict[str, Any], ...]:
         try:
             return self.__dict__["_parameters"], self.__dict__["_buffers"], self.__dict__["_modules"]
         except KeyError:
@@ -105,7 +88,9 @@ class Module:
                     table[name] = value
                     return
             if name in parameters or name in modules:
-                raise TypeError(f"{type(self).__name__}.{name} is a {type(getattr(self, name)).__name__}; got {type(value).__name__}")
+                raise TypeError(
+                    f"{type(self).__name__}.{name} is a {type(getattr(self, name)).__name__}; got {type(value).__name__}"
+                )
             object.__setattr__(self, name, value)
             return
         for table in (parameters, buffers, modules, self.__dict__):
@@ -187,7 +172,9 @@ class Module:
             child = module._modules.get(name)
             if child is None:
                 known = ", ".join(module._modules) or "none"
-                raise AttributeError(f"no module at {path!r}: {type(module).__name__} has no child {name!r}; children: {known}")
+                raise AttributeError(
+                    f"no module at {path!r}: {type(module).__name__} has no child {name!r}; children: {known}"
+                )
             module = child
         return module
 
@@ -268,7 +255,9 @@ class Module:
         """
         own = self.state_dict()
         missing, unexpected = [k for k in own if k not in state], [k for k in state if k not in own]
-        problems = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"unexpected: {', '.join(unexpected)}"] * bool(unexpected)
+        problems = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"unexpected: {', '.join(unexpected)}"] * bool(
+            unexpected
+        )
         problems = problems if strict else []
         values = {path: np.asarray(value) for path, value in state.items() if path in own}
         modules = dict(self.named_modules())
@@ -280,14 +269,13 @@ class Module:
             raise RuntimeError(f"cannot load the state of {type(self).__name__}: " + "; ".join(problems))
         for path, value in values.items():
             owner, _, name = path.rpartition(".")
-            if value.shape == np.shape(own[path]):
-                np.copyto(np.asarray(own[path]), value)
+            buffers, current = modules[owner]._buffers, own[path]
+            if name in buffers and isinstance(current, np.ndarray | np.generic):
+                buffers[name] = np.asarray(value.astype(current.dtype, casting="same_kind"))
             else:
-                modules[owner]._buffers[name] = value.copy()
+                np.copyto(np.asarray(current), value)
         for module in modules.values():
             module.state_changed()
-
-    resizable_buffers: frozenset[str] = frozenset()  # buffers whose shape is learned from data
 
     def state_changed(self) -> None:
         """Called after the state was loaded; modules that derive anything from it forget what they derived."""

@@ -44,8 +44,8 @@ class Profile(Enum):
         return f"nanoquant.numerics.{self}"
 
 
-# The engines of torch, and the arithmetic each gets here. In torch, x86 mixes FBGEMM's with oneDNN's for most convolutions;
-# here x86 and onednn compute as FBGEMM does throughout.
+# The engines of torch, and the arithmetic each gets here. In torch, x86 mixes FBGEMM's with oneDNN's for most
+# convolutions; here x86 and onednn compute as FBGEMM does throughout.
 ENGINES = {
     "qnnpack": Profile.qnnpack,
     "fbgemm": Profile.fbgemm,
@@ -58,9 +58,9 @@ ENGINES = {
 class Epilogue:
     """What happens to the accumulators of one layer; every table has one entry per output channel.
 
-    `bias_q` joins the accumulator; `badd` and `mul` serve the forms above; `quant_min` and `quant_max` are the limits of
-    an 8-bit output with zero point `zero_point`. `float_output` selects form D, `fused` its first kind, `relu` a lower
-    limit at real zero.
+    `bias_q` joins the accumulator; `badd` and `mul` serve the forms above; `quant_min` and `quant_max` are the limits
+    of an 8-bit output with zero point `zero_point`. `float_output` selects form D, `fused` its first kind, `relu` a
+    lower limit at real zero.
     """
 
     bias_q: NDArray[np.int64]
@@ -89,8 +89,8 @@ def requantize(
 
         q_y = clamp(rint((acc + badd) * mul) + zero_point, quant_min, quant_max)
 
-    ReLU raises the lower limit to the zero point. The clamp is taken before rounding, at integers, which is the same and
-    never converts a float that no integer can hold.
+    ReLU raises the lower limit to the zero point. The clamp is taken before rounding, at integers, which is the same
+    and never converts a float that no integer can hold.
 
     >>> requantize(np.float32([5, 6, 1e9]), np.float32(0), np.float32(0.5), 10, 0, 255)
     array([ 12,  13, 255])
@@ -98,16 +98,17 @@ def requantize(
     lowest = zero_point if relu else quant_min
     with np.errstate(over="ignore"):
         scaled = np.multiply(np.add(acc, badd, dtype=np.float32), mul, dtype=np.float32)
-    return np.rint(np.clip(scaled, lowest - zero_point, quant_max - zero_point)).astype(np.int64) + zero_point
+    steps: NDArray[np.int64] = np.rint(np.clip(scaled, lowest - zero_point, quant_max - zero_point)).astype(np.int64)
+    return steps + zero_point
 
 
 def fma(a: Floats, b: Floats, c: Floats) -> Floats:
     """a * b + c rounded once to float32, elementwise.
 
-    In float64 the product of two float32 numbers is exact (24 + 24 <= 53 bits). Their sum with c is not; its error, which
-    Knuth's two-sum recovers exactly, tells on which side of the rounded sum the true value lies. Rounding to float32 now
-    would round twice, so an inexact sum is first moved to its neighbour whose last bit is 1 ("rounding to odd"): an odd
-    float64 is never a tie of float32, and lies on the true value's side of every tie.
+    In float64 the product of two float32 numbers is exact (24 + 24 <= 53 bits). Their sum with c is not; its error,
+    which Knuth's two-sum recovers exactly, tells on which side of the rounded sum the true value lies. Rounding to
+    float32 now would round twice, so an inexact sum is first moved to its neighbour whose last bit is 1 ("rounding to
+    odd"): an odd float64 is never a tie of float32, and lies on the true value's side of every tie.
 
     Source: Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums", IEEE Transactions on Computers, 2008.
 
@@ -145,36 +146,31 @@ def bind(
     w_scale: shape () per tensor, (out_channels,) per channel. bias: (out_channels,) or None. magnitude[n] =
     sum_k |q_w - z_w| of output channel n. y_scale None asks for a float32 output (form D).
 
-    Raises ValueError, naming the channel, when a scale or a product of scales is not positive, normal and finite, when the
-    bias is not finite in accumulator units, and when the accumulator could leave int32:
+    Raises ValueError, naming the channel, when a scale or a product of scales is not positive, normal and finite,
+    when the bias is not finite in accumulator units, and when the accumulator could leave int32:
 
         255 * magnitude[n] + |bias_q[n]| <= 2^31 - 1
     """
     channels = magnitude.shape[0]
+    given = np.zeros(channels, np.float32) if bias is None else np.asarray(bias, dtype=np.float32)
     with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
         a = np.multiply(np.float32(x_scale), w_scale, dtype=np.float32)
-        given = np.zeros(channels, np.float32) if bias is None else np.asarray(bias, dtype=np.float32)
-        units, badd, mul = np.zeros(channels, np.float32), np.zeros(channels, np.float32), a
-        if y_scale is None:
-            badd = given
-        elif profile is Profile.fbgemm:
-            badd = given / a if np.ndim(w_scale) else given * (np.float32(1) / a)
-            mul = a / np.float32(y_scale)
-        else:
-            units = given * (np.float32(1) / a)
-            mul = a * (np.float32(1) / np.float32(y_scale))
-    _check_channels(channels, _is_scale(a), "x_scale * w_scale is not a positive, normal and finite float32", a)
-    _check_channels(channels, np.isfinite(units) & np.isfinite(badd), "the bias is not finite in units of x_scale * w_scale")
-    _check_channels(channels, _is_scale(mul), "x_scale * w_scale / y_scale is not a positive, normal and finite float32", mul)
-    bias_q = np.rint(units.astype(np.float64)).astype(np.int64)
+        units, badd, mul = _tables(profile, a, given, None if y_scale is None else np.float32(y_scale))
+    bias_q = np.rint(units.astype(np.float64))
     worst = 255 * magnitude + np.abs(bias_q)
-    _check_channels(
-        channels, worst <= INT32_MAX,
-        "the accumulator may leave int32, since 255 * sum|w - zero_point| + |bias / (x_scale * w_scale)| exceeds 2^31 - 1",
-        worst,
-    )
+    for good, problem, value in (
+        (_is_scale(a), "x_scale * w_scale is not a positive, normal and finite float32", a),
+        (np.isfinite(units) & np.isfinite(badd), "the bias is not finite in units of x_scale * w_scale", given),
+        (_is_scale(mul), "x_scale * w_scale / y_scale is not a positive, normal and finite float32", mul),
+        (worst <= INT32_MAX, ACCUMULATOR_MAY_OVERFLOW, worst),
+    ):
+        everywhere = np.broadcast_to(good, (channels,))
+        if not everywhere.all():
+            first = int(np.argmin(everywhere))
+            got = np.broadcast_to(value, (channels,))[first]
+            raise ValueError(f"output channel {first}: {problem}; got {got}")
     return Epilogue(
-        bias_q=bias_q,
+        bias_q=bias_q.astype(np.int64),
         badd=badd,
         mul=np.broadcast_to(mul, (channels,)),
         zero_point=y_zero_point,
@@ -186,14 +182,21 @@ def bind(
     )
 
 
+ACCUMULATOR_MAY_OVERFLOW = (
+    "the accumulator may leave int32, since 255 * sum|w - zero_point| + |bias / (x_scale * w_scale)| exceeds 2^31 - 1"
+)
+
+
+def _tables(profile: Profile, a: Floats, bias: Floats, y_scale: np.float32 | None) -> tuple[Floats, Floats, Floats]:
+    """(bias in accumulator units that joins acc, badd, mul): a row of the table at the top."""
+    one, nothing = np.float32(1), np.zeros_like(bias)
+    if y_scale is None:
+        return nothing, bias, a
+    if profile is Profile.fbgemm:
+        return nothing, bias / a if a.ndim else bias * (one / a), a / y_scale
+    return bias * (one / a), nothing, a * (one / y_scale)
+
+
 def _is_scale(values: Floats) -> NDArray[np.bool_]:
     info = np.finfo(np.float32)
     return np.asarray((values >= info.tiny) & (values <= info.max))
-
-
-def _check_channels(channels: int, good: NDArray[np.bool_], problem: str, values: NDArray[np.generic] | None = None) -> None:
-    everywhere = np.broadcast_to(good, (channels,))
-    if not everywhere.all():
-        first = int(np.argmin(everywhere))
-        got = "" if values is None else f": got {np.broadcast_to(values, (channels,))[first]}"
-        raise ValueError(f"output channel {first}: {problem}{got}")

@@ -1,8 +1,8 @@
 """What was chosen: the scale and zero point of a range.
 
 Two rules exist, and torch uses both: the *observer rule* (observers, fake-quantizers, convert) and the *dynamic rule*
-(activations of dynamically quantized layers, whose range is known at run time only). One function each, and nothing else
-in nanoquant computes a scale, so that training uses the very scales that convert emits.
+(activations of dynamically quantized layers, whose range is known at run time only). One function each, and nothing
+else in nanoquant computes a scale, so that training uses the very scales that convert emits.
 
 Before: `scheme`. After: `affine`, which applies the numbers.
 """
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from .scheme import QDType, QScheme, check_dtype, check_qscheme, check_quant_range, per_tensor_affine, quint8
 
 EPS = float(np.finfo(np.float32).eps)  # 2^-23: torch's smallest observer scale
-SMALL_SCALE = 6.1e-5  # the dynamic rule's smallest scale, FBGEMM's SMALL_SCALE_THRESHOLD
+SMALL_SCALE = np.float32(6.1e-5)  # the dynamic rule's smallest scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +27,8 @@ class QParams:
         real = scale * (q - zero_point),    quant_min <= q <= quant_max
 
     `scale` (float32) and `zero_point` (int64) have shape () per tensor and (channels,) per channel; `axis` is the
-    channels' axis, or None. Raises ValueError unless every scale is positive, normal and finite and every zero point lies
-    in the integer range.
+    channels' axis, or None. Raises ValueError unless every scale is positive, normal and finite and every zero point
+    lies in the integer range.
 
     >>> QParams(0.5, 128)
     QParams(real = scale * (q - zero_point), scale=0.5, zero_point=128, q in [0, 255], real in [-64, 63.5])
@@ -46,8 +46,7 @@ class QParams:
 
     def __post_init__(self) -> None:
         check_dtype(self.dtype)
-        quant_min, quant_max = check_quant_range(self.dtype, self.quant_min, self.quant_max)
-        scale, zero_point = check_scale(self.scale), check_zero_point(self.zero_point, quant_min, quant_max)
+        scale, zero_point = check_scale(self.scale), check_zero_point(self.zero_point, *self.limits)
         expected = 0 if self.axis is None else 1
         if scale.ndim != expected or scale.shape != zero_point.shape:
             kind = "scalars per tensor" if self.axis is None else "vectors of one length per channel"
@@ -57,25 +56,24 @@ class QParams:
         for name, value in (("scale", scale), ("zero_point", zero_point)):
             value.flags.writeable = False
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "quant_min", quant_min)
-        object.__setattr__(self, "quant_max", quant_max)
 
     @property
-    def per_channel(self) -> bool:
-        """Whether each channel has a scale of its own."""
-        return self.axis is not None
+    def limits(self) -> tuple[int, int]:
+        """(quant_min, quant_max): as given, or the dtype's."""
+        return check_quant_range(self.dtype, self.quant_min, self.quant_max)
 
     def __repr__(self) -> str:
-        assert self.quant_min is not None
-        assert self.quant_max is not None
-        if self.axis is not None:
-            numbers = f"{self.scale.size} channels on axis {self.axis}, scale={self.scale}, zero_point={self.zero_point}"
-            return f"QParams(real = scale * (q - zero_point), {numbers}, q in [{self.quant_min}, {self.quant_max}])"
-        low, high = (float(self.scale * np.float32(q - self.zero_point)) for q in (self.quant_min, self.quant_max))
-        return (
-            f"QParams(real = scale * (q - zero_point), scale={float(self.scale):.6g}, zero_point={self.zero_point}, "
-            f"q in [{self.quant_min}, {self.quant_max}], real in [{low:.6g}, {high:.6g}])"
-        )
+        low, high = self.limits
+        if self.axis is None:
+            ends = [float(self.scale * np.float32(q - self.zero_point)) for q in (low, high)]
+            numbers = f"scale={float(self.scale):.6g}, zero_point={self.zero_point}"
+            real = f", real in [{ends[0]:.6g}, {ends[1]:.6g}]"
+        else:
+            numbers = (
+                f"{self.scale.size} channels on axis {self.axis}, scale={self.scale}, zero_point={self.zero_point}"
+            )
+            real = ""
+        return f"QParams(real = scale * (q - zero_point), {numbers}, q in [{low}, {high}]{real})"
 
 
 def check_scale(scale: ArrayLike) -> NDArray[np.float32]:
@@ -147,9 +145,9 @@ def choose_qparams(
     symmetric = check_qscheme(qscheme).symmetric
     low, high = np.asarray(min_val, dtype=np.float32), np.asarray(max_val, dtype=np.float32)
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        raise ValueError(f"the range must be finite; got min_val={min_val}, max_val={max_val}")
+        raise ValueError(f"the range must be finite; got min_val={low}, max_val={high}")
     if (low > high).any():
-        raise ValueError(f"min_val must not exceed max_val; got min_val={min_val}, max_val={max_val}")
+        raise ValueError(f"min_val must not exceed max_val; got min_val={low}, max_val={high}")
     q_low, q_high = check_quant_range(dtype, quant_min, quant_max)
     low, high = np.minimum(low, np.float32(0)), np.maximum(high, np.float32(0))
     if symmetric:
@@ -162,7 +160,7 @@ def choose_qparams(
     with np.errstate(over="ignore"):
         scale = np.maximum((high - low) / np.float32(q_high - q_low), np.float32(eps))
     if not np.isfinite(scale).all():
-        raise ValueError(f"the range is wider than float32 can hold; got min_val={min_val}, max_val={max_val}")
+        raise ValueError(f"the range is wider than float32 can hold; got min_val={low}, max_val={high}")
     zero_point = np.clip(q_low - np.rint(low / scale).astype(np.int64), q_low, q_high)
     return np.asarray(scale), np.asarray(zero_point, dtype=np.int64)
 
@@ -171,11 +169,12 @@ def choose_dynamic_qparams(min_val: float, max_val: float, quant_min: int, quant
     """The dynamic rule: scale and zero point for activations whose range is known at run time only.
 
         lo = min(min_val, 0), hi = max(max_val, 0)
-        scale = (hi - lo) / (quant_max - quant_min)              0.1 for an empty range; at least 6.1e-5
+        scale = (hi - lo) / (quant_max - quant_min)              0.1 for an empty range; at least f32(6.1e-5)
         zero_point = the exact quant_min - lo/scale or quant_max - hi/scale, whichever has the smaller rounding error
 
-    computed in double from float32 bounds, `rint` at the end. It differs from the observer rule in its floors and in the
-    choice of the end that the zero point is counted from.
+    computed in double from float32 bounds (a range stretched to the smallest scale is float32 again), `rint` at the
+    end. It differs from the observer rule in its floors and in the choice of the end that the zero point is counted
+    from.
 
     Raises ValueError when a bound is NaN or infinite.
 
@@ -194,13 +193,14 @@ def choose_dynamic_qparams(min_val: float, max_val: float, quant_min: int, quant
     if unusable:
         scale = 0.1
     if scale < SMALL_SCALE:
+        widest, stretch = float(SMALL_SCALE * np.float32(quant_max - quant_min)), SMALL_SCALE / np.float32(scale)
         if low == 0.0:
-            high = SMALL_SCALE * (quant_max - quant_min)
+            high = widest
         elif high == 0.0:
-            low = -SMALL_SCALE * (quant_max - quant_min)
+            low = -widest
         else:
-            low, high = low * (SMALL_SCALE / scale), high * (SMALL_SCALE / scale)
-        scale = SMALL_SCALE
+            low, high = float(np.float32(low) * stretch), float(np.float32(high) * stretch)
+        scale = float(SMALL_SCALE)
     from_min, from_max = quant_min - low / scale, quant_max - high / scale
     error_min = abs(quant_min) - abs(low / scale)
     error_max = abs(quant_max) - abs(high / scale)

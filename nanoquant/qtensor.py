@@ -5,8 +5,9 @@
 It carries no arithmetic: what an operation does to a scale is the business of the layer that does it. What changes no
 scale works on the integers directly: shape, slices, relu, averages.
 
-An image is logically (batch, channels, height, width), like every tensor here, and lies in memory with its channels last,
-where the kernels want them: its array is a strided view, and `channels_last` gives the memory back without a copy.
+An image is logically (batch, channels, height, width), like every tensor here, and lies in memory with its channels
+last, where the kernels want them: its array is a strided view, and `channels_last` gives the memory back without a
+copy.
 
 Before: `affine`, `kernels`. After: `nanoquant.nn`.
 """
@@ -19,19 +20,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .autograd.ops import Axis, Op
-from .autograd.tensor import Tensor, apply, flattened
+from .autograd.shaped import Shaped, flattened
+from .autograd.tensor import Tensor, apply
 from .kernels import native
 from .qparams import QParams
-from .scheme import QDType, QScheme, channel_shape, per_channel_affine, per_tensor_affine, quint8
+from .scheme import QDType, QScheme, channel_shape, per_channel_affine, per_tensor_affine
 
 
-class QTensor:
+class QTensor(Shaped):
     """An integer array with its qparams.
 
-    values: integers of `qparams.dtype.storage`, not copied. origin: the tensor it was quantized from, if that wants a gradient.
-    Raises TypeError for another dtype, ValueError when per-channel qparams do not fit the shape.
+    values: integers of `qparams.dtype.storage`, not copied. origin: the tensor it was quantized from, if that wants a
+    gradient. Raises TypeError for another dtype, ValueError when per-channel qparams do not fit the shape.
 
-    >>> q = quantize_per_tensor([-1.0, 0.0, 0.3], scale=0.1, zero_point=10, dtype=quint8)
+    >>> q = nq.quantize_per_tensor([-1.0, 0.0, 0.3], scale=0.1, zero_point=10, dtype=nq.quint8)
     >>> q
     tensor([-1. ,  0. ,  0.3], size=(3,), dtype=quint8, per_tensor_affine, scale=0.1, zero_point=10)
     >>> q.int_repr()
@@ -57,11 +59,6 @@ class QTensor:
         return self.values.shape
 
     @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return self.values.ndim
-
-    @property
     def dtype(self) -> QDType:
         """The quantized dtype."""
         return self.qparams.dtype
@@ -71,24 +68,9 @@ class QTensor:
         """Always False: integers have no gradient."""
         return False
 
-    def size(self, dim: int | None = None) -> Any:
-        """The shape, or the size of one axis."""
-        return self.shape if dim is None else self.shape[dim]
-
-    def dim(self) -> int:
-        """Number of axes."""
-        return self.ndim
-
-    def numel(self) -> int:
-        """Number of elements."""
-        return self.values.size
-
     def element_size(self) -> int:
         """Bytes per element."""
         return self.dtype.itemsize
-
-    def __len__(self) -> int:
-        return len(self.values)
 
     def qscheme(self) -> QScheme:
         """per_tensor_affine or per_channel_affine: how the integers are to be read."""
@@ -118,7 +100,9 @@ class QTensor:
 
     def _per_tensor(self, asked: str) -> QParams:
         if self.qparams.axis is not None:
-            raise RuntimeError(f"{asked}: this tensor is quantized per channel; ask for q_per_channel_scales() and the like")
+            raise RuntimeError(
+                f"{asked}: this tensor is quantized per channel; ask for q_per_channel_scales() and the like"
+            )
         return self.qparams
 
     def _per_channel(self, asked: str) -> QParams:
@@ -139,16 +123,18 @@ class QTensor:
             flat = self.channels_last()
             x = native.dequantize(flat, (1, 1, flat.size), *_scales(q), *_whole_range(q.dtype))
             return without_gradient(x.transpose(0, 3, 1, 2), self.origin)
-        array = np.ascontiguousarray(self.values)
+        array = np.asarray(self.values, order="C")
         x = native.dequantize(array, _channels_of(array.shape, q.axis), *_scales(q), *_whole_range(q.dtype))
         return without_gradient(x, self.origin)
 
     def channels_last(self) -> NDArray[Any]:
         """An image's integers as (batch, height, width, channels), compact in memory; no copy if they lie so already."""
-        return np.ascontiguousarray(self.values.transpose(0, 2, 3, 1))
+        return np.asarray(self.values.transpose(0, 2, 3, 1), order="C")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        raise TypeError("a quantized tensor is two things: call dequantize() for its real values or int_repr() for its integers")
+        raise TypeError(
+            "a quantized tensor is two things: call dequantize() for its real values or int_repr() for its integers"
+        )
 
     def __repr__(self) -> str:
         body = np.array2string(self.dequantize().array, separator=", ", prefix="tensor(", precision=4)
@@ -166,7 +152,9 @@ class QTensor:
 
     def reshape(self, *shape: Any) -> QTensor:
         """The same elements in another shape, in logical order; one size may be -1."""
-        return self.with_values(self.values.reshape(shape if len(shape) != 1 or isinstance(shape[0], int) else shape[0]))
+        return self.with_values(
+            self.values.reshape(shape if len(shape) != 1 or isinstance(shape[0], int) else shape[0])
+        )
 
     def view(self, *shape: Any) -> QTensor:
         """`reshape`."""
@@ -201,9 +189,16 @@ class QTensor:
         return self.with_values(np.maximum(self.values, zero))
 
     def mean(self, dim: Axis = None, keepdim: bool = False) -> QTensor:
-        """The mean over all axes or over `dim`, in the same scale: rint of the integers' exact mean, half to even."""
-        mean = self.values.mean(axis=tuple(dim) if isinstance(dim, list) else dim, keepdims=keepdim, dtype=np.float64)
-        return self.with_values(np.rint(mean).astype(self.values.dtype))
+        """The mean over all axes or over `dim`, in the same scale; see `rounded`."""
+        return self.rounded(self.steps().mean(axis=tuple(dim) if isinstance(dim, list) else dim, keepdims=keepdim))
+
+    def steps(self) -> NDArray[np.float64]:
+        """q - zero_point: how many scales each element is worth, exactly."""
+        return self.values.astype(np.float64) - self.q_zero_point()
+
+    def rounded(self, steps: NDArray[np.float64]) -> QTensor:
+        """Steps that lie between integers, back on the grid: rint(steps) + zero_point, ties to even."""
+        return self.with_values(np.asarray(np.rint(steps) + self.q_zero_point()).astype(self.values.dtype))
 
     def max(self) -> QTensor:
         """The greatest element."""
@@ -238,9 +233,6 @@ def quantize(x: ArrayLike, qparams: QParams) -> QTensor:
     """
     values = np.asarray(x, dtype=np.float32)
     origin = x if isinstance(x, Tensor) and x.requires_grad else None
-    limits = (qparams.quant_min, qparams.quant_max)
-    assert limits[0] is not None
-    assert limits[1] is not None
     if qparams.axis is not None:
         channel_shape(values.ndim, qparams.axis)
         if values.shape[qparams.axis] != qparams.scale.size:
@@ -249,25 +241,27 @@ def quantize(x: ArrayLike, qparams: QParams) -> QTensor:
                 f"got {qparams.scale.size} scales"
             )
     image = values.ndim == 4 and qparams.axis is None
-    array = np.ascontiguousarray(values.transpose(0, 2, 3, 1) if image else values)
-    q = native.quantize(array, _channels_of(array.shape, qparams.axis), *_scales(qparams), qparams.dtype.storage, *limits)
+    array = np.asarray(values.transpose(0, 2, 3, 1) if image else values, order="C")
+    q = native.quantize(
+        array, _channels_of(array.shape, qparams.axis), *_scales(qparams), qparams.dtype.storage, *qparams.limits
+    )
     return QTensor(q.transpose(0, 3, 1, 2) if image else q, qparams, origin)
 
 
 def quantize_per_tensor(x: ArrayLike, scale: float, zero_point: int, dtype: QDType) -> QTensor:
     """q = clamp(rint(x * (1 / scale)) + zero_point), one scale for all.
 
-    x: any shape. Raises ValueError on NaN, on a scale that is not positive, normal and finite, and on a zero point outside
-    the dtype.
+    x: any shape. Raises ValueError on NaN, on a scale that is not positive, normal and finite, and on a zero point
+    outside the dtype.
 
-    >>> quantize_per_tensor([1.0, 2.5], 0.5, -3, quint8)
+    >>> nq.quantize_per_tensor([1.0, 2.5], 0.5, -3, nq.quint8)
     Traceback (most recent call last):
     ValueError: zero_point must be an integer in [0, 255]; got -3
     """
     if np.size(scale) != 1 or np.size(zero_point) != 1:
         raise ValueError(
-            f"quantize_per_tensor takes one scale and one zero_point; got shapes {np.shape(scale)} and {np.shape(zero_point)}: "
-            "use quantize_per_channel with an axis"
+            f"quantize_per_tensor takes one scale and one zero_point; got shapes {np.shape(scale)} and "
+            f"{np.shape(zero_point)}: use quantize_per_channel with an axis"
         )
     return quantize(x, QParams(np.asarray(scale).reshape(()), np.asarray(zero_point).reshape(()), dtype))
 
@@ -275,9 +269,9 @@ def quantize_per_tensor(x: ArrayLike, scale: float, zero_point: int, dtype: QDTy
 def quantize_per_channel(x: ArrayLike, scales: ArrayLike, zero_points: ArrayLike, axis: int, dtype: QDType) -> QTensor:
     """The same with one scale and zero point for each index along `axis`.
 
-    >>> quantize_per_channel([[1.0], [2.0]], [0.5, 0.25], [0, 1], 0, quint8).int_repr()
+    >>> nq.quantize_per_channel([[1.0], [2.0]], [0.5, 0.25], [0, 1], 0, nq.quint8).int_repr()
     tensor([[2],
-           [9]], dtype=uint8)
+            [9]], dtype=uint8)
     """
     return quantize(x, QParams(np.asarray(scales), np.asarray(zero_points), dtype, axis % max(np.ndim(x), 1)))
 

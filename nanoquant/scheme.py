@@ -1,7 +1,7 @@
 """What is asked for: a quantized dtype, a scheme, a granularity.
 
-A *dtype* says which integers may be stored. A *qscheme* says how a range becomes a scale and a zero point: `affine` (the
-zero point is free) or `symmetric` (real zero sits in the middle), for a whole tensor or for each channel. A
+A *dtype* says which integers may be stored. A *qscheme* says how a range becomes a scale and a zero point: `affine`
+(the zero point is free) or `symmetric` (real zero sits in the middle), for a whole tensor or for each channel. A
 *granularity* says which elements share one scale.
 
 Before: nothing. After: `qparams`, which turns a range into numbers.

@@ -2,8 +2,8 @@
  *
  *     x --(* 1/scale)--> --(clamp)--> --(rint)--> --(+ zero_point)--> q
  *
- * The clamp comes before the conversion to integer, at bounds that are integers, so that it commutes with rounding; what
- * a conversion out of range does differs between machines. */
+ * The clamp comes before the conversion to integer, at bounds that are integers, so that it commutes with rounding;
+ * what a conversion out of range does differs between machines. */
 #include "../numerics.h"
 #include "../ukernel.h"
 

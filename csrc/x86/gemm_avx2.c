@@ -1,7 +1,7 @@
 /* gemm_avx2.c: the tile on AVX2, exact.
  *
- * AVX2's 8-bit multiply, vpmaddubsw, adds pairs of products in int16 and saturates: 255 * 127 * 2 = 64770 > 32767. So we
- * widen to int16 and use vpmaddwd, whose pairs are added in int32:
+ * AVX2's 8-bit multiply, vpmaddubsw, adds pairs of products in int16 and saturates: 255 * 127 * 2 = 64770 > 32767. So
+ * we widen to int16 and use vpmaddwd, whose pairs are added in int32:
  *
  *     vpmaddwd p, a, w        p[n] = a[0]*w[n][0] + a[1]*w[n][1]      n = 0..7, everything int16 -> int32
  *

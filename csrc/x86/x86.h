@@ -1,4 +1,5 @@
-/* x86.h: what the files of this folder share: the elementwise kernels that fill the tables next to the micro-kernels. */
+/* x86.h: what the files of this folder share: the elementwise kernels that fill the tables next to the micro-kernels.
+ * */
 #ifndef NQ_X86_H
 #define NQ_X86_H
 

@@ -1,6 +1,6 @@
-"""Tensors from nothing: from numbers, constants and a seeded generator.
+"""New tensors: from numbers, from constants, from a seeded generator, from other tensors.
 
-Before: `tensor`. After: `nanoquant.nn`, whose layers start from random weights.
+Before: `parameter`. After: `spatial`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .tensor import Tensor
+from .ops import OPS
+from .tensor import Tensor, apply
 
 Size = int | Sequence[int]
 
@@ -50,6 +51,11 @@ def randn(*size: Size, requires_grad: bool = False) -> Tensor:
 
 def _shape(size: tuple[Any, ...]) -> tuple[int, ...]:
     return tuple(size[0]) if len(size) == 1 and isinstance(size[0], Sequence) else size
+
+
+def cat(tensors: list[Tensor] | tuple[Tensor, ...], dim: int = 0) -> Tensor:
+    """Tensors joined along an axis."""
+    return apply(OPS["cat"], *tensors, axis=dim)
 
 
 _random = threading.local()

@@ -18,47 +18,51 @@ represented, 0 where it is clamped and moving x changes nothing.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ..affine import fake_quantize as fake_quantize_array
-from ..affine import inverse_scale
+from ..affine import fake_quantize, inverse_scale
+from ..qparams import QParams
 from ..scheme import channel_shape
 from .ops import Array, Op
 
 
-def _forward(
-    x: Array, scale: NDArray[np.float32], zero_point: NDArray[np.int64], quant_min: int, quant_max: int, axis: int | None
-) -> Array:
+def _forward(x: Array, qparams: QParams) -> Array:
     if np.isnan(x).any():
         raise ValueError(f"cannot quantize NaN: the input of shape {x.shape} holds {np.isnan(x).sum()} of them")
-    return fake_quantize_array(x, scale, zero_point, quant_min, quant_max, axis)
+    return fake_quantize(x, qparams.scale, qparams.zero_point, *qparams.limits, qparams.axis)
 
 
-def _vjp(
-    g: Array,
-    y: Array,
-    x: Array,
-    scale: NDArray[np.float32],
-    zero_point: NDArray[np.int64],
-    quant_min: int,
-    quant_max: int,
-    axis: int | None,
-) -> tuple[Array]:
-    return (g * represented(x, scale, zero_point, quant_min, quant_max, axis),)
+def _vjp(g: Array, y: Array, x: Array, qparams: QParams) -> tuple[Array]:
+    return (g * represented(x, qparams),)
 
 
-def represented(
-    x: Array, scale: NDArray[np.float32], zero_point: NDArray[np.int64], quant_min: int, quant_max: int, axis: int | None
-) -> NDArray[np.bool_]:
+def represented(x: Array, qparams: QParams) -> NDArray[np.bool_]:
     """Where x is rounded to an integer of the range, not clamped to one of its ends."""
-    if axis is not None:
-        shape = channel_shape(x.ndim, axis)
-        scale, zero_point = scale.reshape(shape), zero_point.reshape(shape)
+    shape = () if qparams.axis is None else channel_shape(x.ndim, qparams.axis)
+    scale, zero_point = qparams.scale.reshape(shape), qparams.zero_point.reshape(shape)
+    low, high = qparams.limits
     with np.errstate(over="ignore"):
         steps = np.rint(np.multiply(x, inverse_scale(scale), dtype=np.float32))
-    return np.asarray((steps >= quant_min - zero_point) & (steps <= quant_max - zero_point))
+    return np.asarray((steps >= low - zero_point) & (steps <= high - zero_point))
 
 
 FAKE_QUANTIZE = Op("fake_quantize", _forward, _vjp)
 
+# Operations on a fake-quantized tensor whose results lie on its grid as they are, or after rounding: what a QTensor
+# does.
+ON_GRID = {"reshape", "permute", "getitem", "clone", "relu", "max", "min", "max_pool2d"}
+ROUNDED_TO_GRID = {"mean", "avg_pool2d", "adaptive_avg_pool2d"}
+
+
+def round_to_grid(op: Op, grid: QParams) -> Op:
+    """An average of values on a grid, rounded to it as integers are: in exact steps, half to even. Its gradient is unchanged."""
+    scale = grid.scale
+
+    def forward(x: Array, **options: Any) -> Array:
+        steps = np.rint(op.forward(np.rint(x.astype(np.float64) / scale), **options))
+        return np.asarray(scale * steps.astype(np.float32))
+
+    return Op(op.name, forward, op.vjp)

@@ -6,7 +6,7 @@ Along a random direction u, the vjp and a central difference must agree on one n
 
 in float64, where h = 1e-6 leaves an error near 1e-9.
 
-Before: `fake_quant`. After: `nanoquant.qtensor`.
+Before: `normalization`. After: `nanoquant.qtensor`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def gradcheck(
 ) -> bool:
     """Whether the gradients of `function` at `inputs` agree with differences; raises AssertionError with both if not.
 
-    inputs: float64 arrays. function: takes as many tensors and returns one. It must be smooth at the inputs: no ties of max,
-    no kinks of relu within H.
+    inputs: float64 arrays. function: takes as many tensors and returns one. It must be smooth at the inputs: no ties
+    of max, no kinks of relu within H.
 
     >>> gradcheck(lambda a, b: (a * b).exp(), [np.array([0.3, -1.0]), np.array([2.0, 0.5])])
     True
@@ -45,7 +45,9 @@ def gradcheck(
         )
         numeric = float((g * (up - down)).sum() / (2 * H))
         exact = sum(float((t.grad.array * u).sum()) for t, u in zip(tensors, steps, strict=True) if t.grad is not None)
-        size = sum(float(np.abs(t.grad.array * u).sum()) for t, u in zip(tensors, steps, strict=True) if t.grad is not None)
+        size = sum(
+            float(np.abs(t.grad.array * u).sum()) for t, u in zip(tensors, steps, strict=True) if t.grad is not None
+        )
         if not abs(numeric - exact) <= rtol * max(size, 1.0):
             raise AssertionError(f"direction {trial}: the difference gives {numeric:.12g}, the gradient {exact:.12g}")
     return True

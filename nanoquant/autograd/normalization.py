@@ -1,13 +1,13 @@
 """Batch normalization: y = gamma (x - mean) / sqrt(var + eps) + beta, for each channel.
 
-In training, mean and var are those of the batch, hence functions of x; with xhat = (x - mean) / sigma over the m values of a
-channel, and sums over them,
+In training, mean and var are those of the batch, hence functions of x; with xhat = (x - mean) / sigma over the m
+values of a channel, and sums over them,
 
     dbeta = sum g,    dgamma = sum g xhat,    dx = gamma / sigma (g - dbeta / m - xhat dgamma / m)
 
 In evaluation they are constants, and dx = gamma / sigma g.
 
-Source: Ioffe and Szegedy, "Batch Normalization", 2015. Before: `spatial`. After: `fake_quant`.
+Source: Ioffe and Szegedy, "Batch Normalization", 2015. Before: `spatial`. After: `gradcheck`.
 """
 
 from __future__ import annotations
@@ -26,14 +26,24 @@ def _per_channel(values: Array, x: Array) -> Array:
     return values.reshape(1, -1, *(1 for _ in x.shape[2:]))
 
 
-def batch_norm(x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float = 1e-5, training: bool = True) -> Array:
+def batch_norm(
+    x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float = 1e-5, training: bool = True
+) -> Array:
     """x: (batch, channels, ...); all others (channels,)."""
     factor = gamma / np.sqrt(var + x.dtype.type(eps))
     return np.asarray(x * _per_channel(factor, x) + _per_channel(beta - mean * factor, x))
 
 
 def batch_norm_vjp(
-    g: Array, y: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float = 1e-5, training: bool = True
+    g: Array,
+    y: Array,
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    mean: Array,
+    var: Array,
+    eps: float = 1e-5,
+    training: bool = True,
 ) -> tuple[Array | None, ...]:
     """The formulas above; mean and var get no gradient of their own."""
     inverse_sigma = 1 / np.sqrt(var + x.dtype.type(eps))

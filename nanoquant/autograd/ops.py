@@ -1,8 +1,8 @@
 """The table of operations: what each computes, and its vjp, the product of the incoming gradient with its Jacobian.
 
-A row is Op(name, forward, vjp). With y = forward(*inputs) and g the gradient of y, vjp(g, y, *inputs) returns the gradients
-of the inputs. These are functions on arrays, which know nothing of tensors. Convolution and pooling need more than a line
-each, and live in `spatial`; batch normalization in `normalization`.
+A row is Op(name, forward, vjp). With y = forward(*inputs) and g the gradient of y, vjp(g, y, *inputs) returns the
+gradients of the inputs. These are functions on arrays, which know nothing of tensors. Convolution and pooling need
+more than a line each, and live in `spatial`; batch normalization in `normalization`.
 
 Before: `affine`. After: `fake_quant`.
 """
@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Axis = int | tuple[int, ...] | None
+Number = bool | int | float
 
 
 @dataclass(frozen=True)
 class Op:
     """One differentiable operation.
 
-    forward(*arrays, **options) -> y. vjp(g, y, *arrays, **options) -> one gradient, or None, for each input. An input that
-    was broadcast has its gradient summed back to its shape by `tape`.
+    forward(*arrays, **options) -> y. vjp(g, y, *arrays, **options) -> one gradient, or None, for each input. An input
+    that was broadcast has its gradient summed back to its shape by `tape`.
     """
 
     name: str
@@ -62,7 +63,9 @@ def _log_softmax(x: Array, axis: int = -1) -> Array:
 
 def _matmul_vjp(g: Array, y: Array, a: Array, b: Array) -> tuple[Array, Array]:
     if a.ndim == 1 or b.ndim == 1:
-        raise NotImplementedError("the gradient of matmul needs both operands to have at least two axes: reshape the vector")
+        raise NotImplementedError(
+            "the gradient of matmul needs both operands to have at least two axes: reshape the vector"
+        )
     return g @ b.swapaxes(-1, -2), a.swapaxes(-1, -2) @ g
 
 
@@ -81,45 +84,51 @@ def _concatenate_vjp(g: Array, y: Array, *parts: Array, axis: int = 0) -> tuple[
     return tuple(np.split(g, ends, axis))
 
 
-OPS: dict[str, Op] = {
-    name: Op(name, forward, vjp)
-    for name, forward, vjp in [
-        # ---- elementwise, two operands
-        ("add", np.add, lambda g, y, a, b: (g, g)),
-        ("sub", np.subtract, lambda g, y, a, b: (g, -g)),
-        ("mul", np.multiply, lambda g, y, a, b: (g * b, g * a)),
-        ("div", np.true_divide, lambda g, y, a, b: (g / b, -g * y / b)),
-        ("maximum", np.maximum, lambda g, y, a, b: (g * (a >= b), g * (b > a))),
-        # ---- elementwise, one operand
-        ("clone", np.copy, lambda g, y, x: (g,)),
-        ("neg", np.negative, lambda g, y, x: (-g,)),
-        ("pow", lambda x, p=1: x**p, lambda g, y, x, p=1: (g * p * x ** (p - 1),)),
-        ("exp", np.exp, lambda g, y, x: (g * y,)),
-        ("log", np.log, lambda g, y, x: (g / x,)),
-        ("sqrt", np.sqrt, lambda g, y, x: (g / (2 * y),)),
-        ("abs", np.abs, lambda g, y, x: (g * np.sign(x),)),
-        ("relu", lambda x: np.maximum(x, 0), lambda g, y, x: (g * (x > 0),)),
-        ("tanh", np.tanh, lambda g, y, x: (g * (1 - y * y),)),
-        ("sigmoid", _sigmoid, lambda g, y, x: (g * y * (1 - y),)),
-        ("clamp", lambda x, low=None, high=None: np.clip(x, low, high),
-         lambda g, y, x, low=None, high=None: (g * (y == x),)),
-        # ---- reductions
-        ("sum", lambda x, axis=None, keepdims=False: np.asarray(x.sum(axis, keepdims=keepdims)),
-         lambda g, y, x, axis=None, keepdims=False: (_expand(g, x, axis, keepdims),)),
-        ("mean", lambda x, axis=None, keepdims=False: np.asarray(x.mean(axis, keepdims=keepdims)),
-         lambda g, y, x, axis=None, keepdims=False: (_expand(g, x, axis, keepdims) / x.dtype.type(_count(x, axis)),)),
-        ("max", lambda x, axis=None, keepdims=False: np.asarray(x.max(axis, keepdims=keepdims)), _extreme_vjp),
-        ("min", lambda x, axis=None, keepdims=False: np.asarray(x.min(axis, keepdims=keepdims)), _extreme_vjp),
-        ("log_softmax", _log_softmax,
-         lambda g, y, x, axis=-1: (g - np.exp(y) * g.sum(axis=axis, keepdims=True),)),
-        # ---- shape
-        ("reshape", lambda x, shape=(): x.reshape(shape), lambda g, y, x, shape=(): (g.reshape(x.shape),)),
-        ("permute", lambda x, axes=(): x.transpose(axes), lambda g, y, x, axes=(): (g.transpose(np.argsort(axes)),)),
-        ("getitem", lambda x, index=None: np.asarray(x[index]), _getitem_vjp),
-        ("cat", _concatenate, _concatenate_vjp),
-        ("pad", lambda x, width=(): np.pad(x, width),
-         lambda g, y, x, width=(): (g[tuple(slice(a, n - b) for (a, b), n in zip(width, g.shape, strict=True))],)),
-        # ---- products
-        ("matmul", np.matmul, _matmul_vjp),
-    ]
-}  # fmt: skip
+ROWS: list[tuple[str, Callable[..., Any], Callable[..., Any]]] = [
+    # ---- elementwise, two operands
+    ("add", np.add, lambda g, y, a, b: (g, g)),
+    ("sub", np.subtract, lambda g, y, a, b: (g, -g)),
+    ("mul", np.multiply, lambda g, y, a, b: (g * b, g * a)),
+    ("div", np.true_divide, lambda g, y, a, b: (g / b, -g * y / b)),
+    ("maximum", np.maximum, lambda g, y, a, b: (g * (a >= b), g * (b > a))),
+    # ---- elementwise, one operand
+    ("clone", np.copy, lambda g, y, x: (g,)),
+    ("neg", np.negative, lambda g, y, x: (-g,)),
+    ("pow", lambda x, p=1: x**p, lambda g, y, x, p=1: (g * p * x ** (p - 1),)),
+    ("exp", np.exp, lambda g, y, x: (g * y,)),
+    ("log", np.log, lambda g, y, x: (g / x,)),
+    ("sqrt", np.sqrt, lambda g, y, x: (g / (2 * y),)),
+    ("abs", np.abs, lambda g, y, x: (g * np.sign(x),)),
+    ("relu", lambda x: np.maximum(x, 0), lambda g, y, x: (g * (x > 0),)),
+    ("tanh", np.tanh, lambda g, y, x: (g * (1 - y * y),)),
+    ("sigmoid", _sigmoid, lambda g, y, x: (g * y * (1 - y),)),
+    ("clamp", lambda x, low=None, high=None: np.clip(x, low, high),
+     lambda g, y, x, low=None, high=None: (g * (y == x),)),
+    # ---- reductions
+    ("sum", lambda x, axis=None, keepdims=False: np.asarray(x.sum(axis, keepdims=keepdims)),
+     lambda g, y, x, axis=None, keepdims=False: (_expand(g, x, axis, keepdims),)),
+    ("mean", lambda x, axis=None, keepdims=False: np.asarray(x.mean(axis, keepdims=keepdims)),
+     lambda g, y, x, axis=None, keepdims=False: (_expand(g, x, axis, keepdims) / x.dtype.type(_count(x, axis)),)),
+    ("max", lambda x, axis=None, keepdims=False: np.asarray(x.max(axis, keepdims=keepdims)), _extreme_vjp),
+    ("min", lambda x, axis=None, keepdims=False: np.asarray(x.min(axis, keepdims=keepdims)), _extreme_vjp),
+    ("log_softmax", _log_softmax,
+     lambda g, y, x, axis=-1: (g - np.exp(y) * g.sum(axis=axis, keepdims=True),)),
+    # ---- shape
+    ("reshape", lambda x, shape=(): x.reshape(shape), lambda g, y, x, shape=(): (g.reshape(x.shape),)),
+    ("permute", lambda x, axes=(): x.transpose(axes), lambda g, y, x, axes=(): (g.transpose(np.argsort(axes)),)),
+    ("getitem", lambda x, index=None: np.asarray(x[index]), _getitem_vjp),
+    ("cat", _concatenate, _concatenate_vjp),
+    ("pad", lambda x, width=(): np.pad(x, width),
+     lambda g, y, x, width=(): (g[tuple(slice(a, n - b) for (a, b), n in zip(width, g.shape, strict=True))],)),
+    # ---- products
+    ("matmul", np.matmul, _matmul_vjp),
+]  # fmt: skip
+
+OPS = {name: Op(name, forward, vjp) for name, forward, vjp in ROWS}
+
+
+def constant(value: Any, like: np.dtype[Any] | None) -> Array:
+    """The array for a value that meets a tensor of dtype `like`: Python numbers take on its dtype where it can hold them."""
+    if isinstance(value, Number) and like is not None and (like.kind == "f" or not isinstance(value, float)):
+        return np.asarray(value, dtype=like)
+    return np.asarray(value, dtype=np.float32) if isinstance(value, float) else np.asarray(value)

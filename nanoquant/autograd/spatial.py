@@ -12,7 +12,7 @@ A convolution is one matrix product, once every input value stands in each of th
 
 Loops run over the few positions (i, j) of the filter, never over pixels. Images are (batch, channels, height, width).
 
-Before: `tensor`. After: `normalization`.
+Before: `creation`. After: `normalization`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def out_size(size: int, kernel: int, stride: int, padding: int, dilation: int) -
     return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
-def _places(shape: tuple[int, ...], kernel: Pair, stride: Pair, dilation: Pair) -> Iterator[tuple[int, int, tuple[slice, slice]]]:
+def _places(
+    shape: tuple[int, ...], kernel: Pair, stride: Pair, dilation: Pair
+) -> Iterator[tuple[int, int, tuple[slice, slice]]]:
     """For each position (i, j) of the filter: which pixels of a padded image of `shape` it meets, one per output pixel."""
     rows, columns = (out_size(shape[a], kernel[a], stride[a], 0, dilation[a]) for a in (0, 1))
     for i in range(kernel[0]):
@@ -57,7 +59,9 @@ def _im2col(x: Array, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair,
     """(groups, channels / groups * kh * kw, batch * out_height * out_width)."""
     padded = _pad(x, padding).transpose(1, 0, 2, 3)  # channels first: a column's rows are whole images
     channels, batch, height, width = padded.shape
-    rows, columns = (out_size(s, k, t, 0, d) for s, k, t, d in zip((height, width), kernel, stride, dilation, strict=True))
+    rows, columns = (
+        out_size(s, k, t, 0, d) for s, k, t, d in zip((height, width), kernel, stride, dilation, strict=True)
+    )
     places = np.empty((channels, *kernel, batch, rows, columns), x.dtype)
     for i, j, (ys, xs) in _places((height, width), kernel, stride, dilation):
         places[:, i, j] = padded[:, :, ys, xs]
@@ -83,7 +87,7 @@ def conv2d(
     y = np.matmul(w.reshape(groups, w.shape[0] // groups, -1), places).reshape(w.shape[0], -1)
     if b is not None:
         y += b[:, np.newaxis]
-    return np.ascontiguousarray(y.reshape(w.shape[0], x.shape[0], rows, columns).swapaxes(0, 1))
+    return np.asarray(y.reshape(w.shape[0], x.shape[0], rows, columns).swapaxes(0, 1), order="C")
 
 
 def conv2d_vjp(
@@ -99,7 +103,7 @@ def conv2d_vjp(
 ) -> tuple[Array, ...]:
     """With columns C of x: dw = g C^T, dC = w^T g, and dx adds dC up where im2col had copied x to (col2im)."""
     kernel = (w.shape[2], w.shape[3])
-    out = np.ascontiguousarray(g.swapaxes(0, 1)).reshape(groups, w.shape[0] // groups, -1)
+    out = g.swapaxes(0, 1).reshape(groups, w.shape[0] // groups, -1)
     dw = np.matmul(out, _im2col(x, kernel, stride, padding, dilation, groups).swapaxes(1, 2)).reshape(w.shape)
     places = np.matmul(w.reshape(groups, w.shape[0] // groups, -1).swapaxes(1, 2), out)
     batch, channels = x.shape[:2]
@@ -112,7 +116,9 @@ def conv2d_vjp(
     return gradients if b is None else (*gradients, g.sum(axis=(0, 2, 3)))
 
 
-def max_pool2d(x: Array, kernel: Pair = (2, 2), stride: Pair = (2, 2), padding: Pair = (0, 0), dilation: Pair = (1, 1)) -> Array:
+def max_pool2d(
+    x: Array, kernel: Pair = (2, 2), stride: Pair = (2, 2), padding: Pair = (0, 0), dilation: Pair = (1, 1)
+) -> Array:
     """The greatest value in each window; padding never wins."""
     lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
     padded = _pad(x, padding, lowest)
@@ -125,7 +131,13 @@ def max_pool2d(x: Array, kernel: Pair = (2, 2), stride: Pair = (2, 2), padding: 
 
 
 def max_pool2d_vjp(
-    g: Array, y: Array, x: Array, kernel: Pair = (2, 2), stride: Pair = (2, 2), padding: Pair = (0, 0), dilation: Pair = (1, 1)
+    g: Array,
+    y: Array,
+    x: Array,
+    kernel: Pair = (2, 2),
+    stride: Pair = (2, 2),
+    padding: Pair = (0, 0),
+    dilation: Pair = (1, 1),
 ) -> tuple[Array]:
     """The gradient goes to the first greatest element of each window, in reading order."""
     padded = _pad(x, padding, -np.inf)

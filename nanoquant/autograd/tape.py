@@ -3,7 +3,7 @@
     x --op--> y --op--> loss            recorded forward: (op, inputs, options) at each result
     dx <-vjp- dy <-vjp- 1               walked backward: each result after all that depend on it
 
-Before: `ops`. After: `tensor`, whose methods record themselves here.
+Before: `fake_quant`. After: `shaped`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,6 @@ def is_grad_enabled() -> bool:
 class no_grad:  # noqa: N801  (torch's name)
     """Context manager and decorator: nothing computed inside is recorded.
 
-    >>> import nanoquant as nq
     >>> x = nq.ones(2, requires_grad=True)
     >>> with nq.no_grad():
     ...     y = x * 2
@@ -62,7 +61,9 @@ class no_grad:  # noqa: N801  (torch's name)
         self._before = is_grad_enabled()
         _mode.recording = False
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         _mode.recording = self._before
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:

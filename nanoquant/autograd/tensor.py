@@ -2,7 +2,7 @@
 
 Its methods are torch's, by name and arguments; each is a row of `ops`.
 
-Before: `tape`. After: `spatial`.
+Before: `shaped`. After: `parameter`.
 """
 
 from __future__ import annotations
@@ -13,46 +13,36 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..module import ParameterBase
 from ..qparams import QParams
-from .fake_quant import FAKE_QUANTIZE
-from .ops import OPS, Array, Axis, Op
+from .fake_quant import FAKE_QUANTIZE, ON_GRID, ROUNDED_TO_GRID, round_to_grid
+from .ops import OPS, Array, Axis, Number, Op, constant
+from .shaped import Shaped, flattened
 from .tape import Node, is_grad_enabled, walk
-
-Number = bool | int | float
-
-# Operations on a fake-quantized tensor whose results lie on its grid as they are, or after rounding: what a QTensor does.
-ON_GRID = {"reshape", "permute", "getitem", "clone", "relu", "max", "min", "max_pool2d"}
-ROUNDED_TO_GRID = {"mean", "avg_pool2d", "adaptive_avg_pool2d"}
 
 
 def apply(op: Op, *inputs: Any, **options: Any) -> Tensor:
     """Runs an operation, and records it if any input asks for a gradient. Inputs that are no tensors become constants."""
     like = next((t.array.dtype for t in inputs if isinstance(t, Tensor)), None)
-    tensors = tuple(t if isinstance(t, Tensor) else Tensor(_constant(t, like)) for t in inputs)
+    tensors = tuple(t if isinstance(t, Tensor) else Tensor(constant(t, like)) for t in inputs)
+    grid = tensors[0].grid
+    if grid is not None and op.name in ROUNDED_TO_GRID:
+        op = round_to_grid(op, grid)
     result = Tensor(op.forward(*(t.array for t in tensors), **options))
     if is_grad_enabled() and any(t.requires_grad for t in tensors):
         result.requires_grad = True
         result.node = Node(op, tensors, options)
-    grid = tensors[0].grid
-    if grid is not None and op.name in ON_GRID:
+    if op.name in ON_GRID or op.name in ROUNDED_TO_GRID:
         result.grid = grid
-    return result.fake_quantize(grid) if grid is not None and op.name in ROUNDED_TO_GRID else result
+    return result
 
 
-def _constant(value: ArrayLike, like: np.dtype[Any] | None) -> Array:
-    """The array for a value that meets a tensor of dtype `like`: Python numbers take on its dtype where it can hold them."""
-    if isinstance(value, Number) and like is not None and (like.kind == "f" or not isinstance(value, float)):
-        return np.asarray(value, dtype=like)
-    return np.asarray(value, dtype=np.float32) if isinstance(value, float) else np.asarray(value)
-
-
-class Tensor:
+class Tensor(Shaped):
     """An array with a gradient.
 
-    array: the NumPy array it wraps, not a copy; `np.asarray(tensor)` gives it back. requires_grad: whether backward shall
-    leave a gradient in `grad`. grid: the qparams that the values were rounded to, if they were fake-quantized; operations
-    that keep a QTensor's qparams keep the grid, so that averages round in training as they do when deployed.
+    array: the NumPy array it wraps, not a copy; `np.asarray(tensor)` gives it back. requires_grad: whether backward
+    shall leave a gradient in `grad`. grid: the qparams that the values were rounded to, if they were fake-quantized;
+    operations that keep a QTensor's qparams keep the grid, so that averages round in training as they do when
+    deployed.
 
     >>> x = Tensor(np.array([1.0, 2.0]), requires_grad=True)
     >>> (x * x).sum().backward()
@@ -82,11 +72,6 @@ class Tensor:
         return self.array.dtype
 
     @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return self.array.ndim
-
-    @property
     def data(self) -> Tensor:
         """The same memory, outside the graph."""
         return Tensor(self.array)
@@ -94,18 +79,6 @@ class Tensor:
     @data.setter
     def data(self, value: ArrayLike) -> None:
         self.array = np.asarray(value)
-
-    def size(self, dim: int | None = None) -> Any:
-        """The shape, or the size of one axis."""
-        return self.shape if dim is None else self.shape[dim]
-
-    def dim(self) -> int:
-        """Number of axes."""
-        return self.ndim
-
-    def numel(self) -> int:
-        """Number of elements."""
-        return self.array.size
 
     def element_size(self) -> int:
         """Bytes per element."""
@@ -136,9 +109,6 @@ class Tensor:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.array(self.array, dtype=dtype, copy=copy)
-
-    def __len__(self) -> int:
-        return len(self.array)
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
@@ -178,12 +148,13 @@ class Tensor:
     def backward(self, gradient: ArrayLike | None = None, retain_graph: bool = False) -> None:
         """Adds d self / d leaf, times `gradient`, to the `grad` of every leaf that asks for it.
 
-        gradient: of this tensor's shape; 1 for a single element. The graph is freed as it is walked, unless `retain_graph`.
+        gradient: of this tensor's shape; 1 for a single element. The graph is freed as it is walked, unless
+        `retain_graph`.
         """
         if not self.requires_grad:
             raise RuntimeError(
-                "backward needs a tensor that depends on one with requires_grad=True; what an int8 model puts out depends on none: "
-                "train the float model or its QAT twin and convert it afterwards"
+                "backward needs a tensor that depends on one with requires_grad=True; what an int8 model puts out depends on "
+                "none: train the float model or its QAT twin and convert it afterwards"
             )
         if gradient is None and self.array.size != 1:
             raise RuntimeError(f"backward of a tensor of shape {self.shape} needs a gradient of that shape")
@@ -200,7 +171,7 @@ class Tensor:
 
     def _binary(self, name: str, other: Any, swapped: bool = False) -> Tensor:
         if not isinstance(other, Tensor | np.ndarray | np.generic | Number):
-            return NotImplemented
+            return NotImplemented  # type: ignore[no-any-return]
         return apply(OPS[name], other, self) if swapped else apply(OPS[name], self, other)
 
     def __add__(self, other: Any) -> Tensor:
@@ -315,7 +286,9 @@ class Tensor:
 
     def reshape(self, *shape: Any) -> Tensor:
         """The same elements, in another shape; one size may be -1."""
-        return apply(OPS["reshape"], self, shape=shape if len(shape) != 1 or isinstance(shape[0], int) else tuple(shape[0]))
+        return apply(
+            OPS["reshape"], self, shape=shape if len(shape) != 1 or isinstance(shape[0], int) else tuple(shape[0])
+        )
 
     def view(self, *shape: Any) -> Tensor:
         """`reshape`."""
@@ -366,43 +339,9 @@ class Tensor:
         >>> y.detach(), x.grad
         (tensor([0.25, 1.75]), tensor([1., 0.]))
         """
-        q = qparams
-        y = apply(
-            FAKE_QUANTIZE, self,
-            scale=q.scale, zero_point=q.zero_point, quant_min=q.quant_min, quant_max=q.quant_max, axis=q.axis,
-        )  # fmt: skip
-        y.grid = q if q.axis is None else None
+        y = apply(FAKE_QUANTIZE, self, qparams=qparams)
+        y.grid = qparams if qparams.axis is None else None
         return y
 
     def _cast(self, dtype: Any) -> Tensor:
         return self if self.dtype == dtype else Tensor(self.array.astype(dtype))
-
-
-def flattened(shape: tuple[int, ...], start_dim: int, end_dim: int) -> tuple[int, ...]:
-    """The shape after axes start_dim..end_dim are merged into one.
-
-    >>> flattened((2, 3, 4, 5), 1, -1)
-    (2, 60)
-    """
-    start, end = (axis % max(len(shape), 1) for axis in (start_dim, end_dim))
-    return (*shape[:start], int(np.prod(shape[start : end + 1])), *shape[end + 1 :])
-
-
-def cat(tensors: list[Tensor] | tuple[Tensor, ...], dim: int = 0) -> Tensor:
-    """Tensors joined along an axis."""
-    return apply(OPS["cat"], *tensors, axis=dim)
-
-
-class Parameter(Tensor, ParameterBase):
-    """A tensor that a Module lists among its parameters.
-
-    >>> Parameter(np.zeros(2, np.float32))
-    Parameter containing:
-    tensor([0., 0.], requires_grad=True)
-    """
-
-    def __init__(self, array: ArrayLike, requires_grad: bool = True) -> None:
-        super().__init__(array, requires_grad)
-
-    def __repr__(self) -> str:
-        return f"Parameter containing:\n{super().__repr__()}"

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoquant._native import ffi, lib
+from nanoquant._native import ffi as ffi
+from nanoquant._native import lib as lib
 
 DTYPES = {
     np.dtype(np.uint8): lib.NQ_U8,
@@ -79,7 +80,7 @@ def isa_status(name: str) -> dict[str, str]:
     'native'
     """
     number = isa_names().index(name)
-    kernels = []
+    kernels: list[str] = []
     while (kernel := lib.nq_kernel_name(len(kernels))) != ffi.NULL:
         kernels.append(ffi.string(kernel).decode())
     if not lib.nq_isa_compiled(number):
@@ -87,6 +88,16 @@ def isa_status(name: str) -> dict[str, str]:
     if not lib.nq_isa_runs(number):
         return dict.fromkeys(kernels, "not on this CPU")
     return {kernel: "native" if lib.nq_isa_native(number, kernel.encode()) else "ref" for kernel in kernels}
+
+
+def cpu_features() -> list[str]:
+    """Of the features that any kernel asks for, those that this CPU has."""
+    present, index = [], 0
+    while (name := lib.nq_cpu_feature_name(index)) != ffi.NULL:
+        if lib.nq_cpu_feature(index):
+            present.append(ffi.string(name).decode())
+        index += 1
+    return present
 
 
 def compiler() -> str:
@@ -155,7 +166,8 @@ def quantize(
     quant_max: int,
     isa: int | None = None,
 ) -> NDArray[Any]:
-    """`affine.quantize` in C. x: C-contiguous, of shape (outer, channels, inner) when flattened; per tensor channels = 1.
+    """`affine.quantize` in C. x: C-contiguous, of shape (outer, channels, inner) when flattened; per tensor channels
+    = 1.
 
     scale and zero_point have one entry per channel.
     """

@@ -6,8 +6,8 @@
          v
     conv2d(x), linear(x)                           csrc/conv.c, csrc/gemm.c
 
-The plain int8 weights stay: they are what a file stores and what `weight()` of a layer shows. Packed forms are made from
-them when they are first needed, and never shared between layers.
+The plain int8 weights stay: they are what a file stores and what `weight()` of a layer shows. Packed forms are made
+from them when they are first needed, and never shared between layers.
 
 Before: `native`. After: `nanoquant.qtensor`.
 """
@@ -72,9 +72,9 @@ class PackedWeights:
     """Int8 weights with everything a layer needs but its input and output scales.
 
     weights: int8 (out_channels, in_channels / groups, kernel_height, kernel_width); a linear layer's kernel is 1 x 1.
-    scale: float32 of shape () per tensor or (out_channels,) per channel. zero_point: int of the same shape. bias: float32
-    (out_channels,) or None. Raises ValueError when shapes do not fit, and at the first call with scales for which the
-    arithmetic would not be exact (`numerics.bind`).
+    scale: float32 of shape () per tensor or (out_channels,) per channel. zero_point: int of the same shape. bias:
+    float32 (out_channels,) or None. Raises ValueError when shapes do not fit, and at the first call with scales for
+    which the arithmetic would not be exact (`numerics.bind`).
 
     >>> w = PackedWeights(np.ones((2, 3, 1, 1), np.int8), np.float32(0.5), np.int64(0))
     >>> w.linear(np.array([[1, 2, 3]], np.uint8), Input(1.0, 0), Output())
@@ -107,9 +107,9 @@ class PackedWeights:
             raise ValueError(f"bias must have shape ({out_channels},), one per output channel; got {bias.shape}")
         if groups < 1 or out_channels % groups:
             raise ValueError(f"groups must divide the {out_channels} output channels; got {groups}")
-        self.weights = np.ascontiguousarray(weights)
+        self.weights = np.asarray(weights, order="C")
         self.scale, self.zero_point = scale.astype(np.float32), zero_point.astype(np.int64)
-        self.bias = None if bias is None else np.ascontiguousarray(bias, dtype=np.float32)
+        self.bias = None if bias is None else np.asarray(bias, dtype=np.float32, order="C")
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
         self.profile = profile
         self._packed: dict[int, _Packed] = {}
@@ -117,12 +117,12 @@ class PackedWeights:
     @property
     def in_channels(self) -> int:
         """Channels of the input, over all groups."""
-        return self.weights.shape[1] * self.groups
+        return int(self.weights.shape[1]) * self.groups
 
     @property
     def out_channels(self) -> int:
         """Channels of the output."""
-        return self.weights.shape[0]
+        return int(self.weights.shape[0])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PackedWeights:
         """The plain weights are never changed and may be shared; C structures are not copied but made again."""
@@ -136,7 +136,9 @@ class PackedWeights:
         """(batch, out_height, out_width, out_channels) for an input of this size."""
         kernel = self.weights.shape[2:]
         sizes = []
-        for size, pad, span, step, k in zip((height, width), self.padding, self.dilation, self.stride, kernel, strict=True):
+        for size, pad, span, step, k in zip(
+            (height, width), self.padding, self.dilation, self.stride, kernel, strict=True
+        ):
             reach = span * (k - 1) + 1
             if size + 2 * pad < reach:
                 raise ValueError(
@@ -181,7 +183,9 @@ class PackedWeights:
         if out is None:
             out = np.empty(shape, dtype)
         elif out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous:
-            raise ValueError(f"out must be a C-contiguous {dtype} array of shape {shape}; got {out.dtype} of {out.shape}")
+            raise ValueError(
+                f"out must be a C-contiguous {dtype} array of shape {shape}; got {out.dtype} of {out.shape}"
+            )
         if x.dtype != given.dtype or not x.flags.c_contiguous:
             raise ValueError(f"x must be a C-contiguous {given.dtype} array; got {x.dtype} with strides {x.strides}")
         packed = self._pack(isa_number(isa))
@@ -239,7 +243,11 @@ class PackedWeights:
             binding.y_dtype = lib.NQ_F32
         else:
             limits = np.iinfo(wanted.dtype)
-            binding.y_dtype, binding.y_scale, binding.y_zero_point = DTYPES[wanted.dtype], wanted.scale, wanted.zero_point
+            binding.y_dtype, binding.y_scale, binding.y_zero_point = (
+                DTYPES[wanted.dtype],
+                wanted.scale,
+                wanted.zero_point,
+            )
             binding.y_min = limits.min if wanted.quant_min is None else wanted.quant_min
             binding.y_max = limits.max if wanted.quant_max is None else wanted.quant_max
         scale = self.scale.reshape(-1)

@@ -1,10 +1,11 @@
 """What an integer layer computes, in NumPy: slow, short, and normative. The C library equals it bit for bit.
 
     acc[n, y, x, o] = sum over taps (i, j) and channels c of
-                      (q_x[n, y * stride + i * dilation, x * stride + j * dilation, c] - z_x) * (q_w[o, c, i, j] - z_w[o])
+                      (q_x[n, y * stride + i * dilation, x * stride + j * dilation, c] - z_x) * (q_w[o, c, i, j] -
+                      z_w[o])
 
-followed by the layer's epilogue (`numerics`). Sums are exact: products are below 2^17, and float64, in which BLAS adds them
-in an order of its own, holds every integer up to 2^53.
+followed by the layer's epilogue (`numerics`). Sums are exact: products are below 2^17, and float64, in which BLAS
+adds them in an order of its own, holds every integer up to 2^53.
 
 Before: `numerics`. After: csrc/README.md, where the same sums are cut into tiles.
 """
@@ -34,9 +35,9 @@ def accumulate(
 ) -> NDArray[np.int64]:
     """The accumulators of a convolution.
 
-    x: (batch, height, width, in_channels), 8-bit integers, channels last as in memory. w: (out_channels, in_channels /
-    groups, kernel_height, kernel_width). w_zero_point: a scalar or (out_channels,). Result: (batch, out_height, out_width,
-    out_channels). Padding contributes nothing: it stands for real zero, which is the integer z_x.
+    x: (batch, height, width, in_channels), 8-bit integers, channels last as in memory. w: (out_channels, in_channels
+    / groups, kernel_height, kernel_width). w_zero_point: a scalar or (out_channels,). Result: (batch, out_height,
+    out_width, out_channels). Padding contributes nothing: it stands for real zero, which is the integer z_x.
 
     >>> x = np.arange(9, dtype=np.uint8).reshape(1, 3, 3, 1)
     >>> w = np.ones((1, 1, 2, 2), np.int8)

@@ -3,7 +3,7 @@
 In reading order: `functional`, then the float layers, `intrinsic` (fused), `qat`, `quantized`.
 """
 
-from ..autograd.tensor import Parameter as Parameter
+from ..autograd.parameter import Parameter as Parameter
 from ..module import Module as Module
 from . import functional as functional
 from . import intrinsic as intrinsic

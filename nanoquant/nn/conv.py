@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..autograd.tensor import Parameter, Tensor
+from ..autograd.parameter import Parameter
+from ..autograd.tensor import Tensor
 from ..module import Module
 from . import functional as F
 from .functional import Padding, Pair, pair
@@ -17,7 +18,8 @@ from .linear import take_float, uniform
 class Geometry:
     """The arguments of a convolution but its weights: what a float layer and its quantized twin share.
 
-    padding: an integer, a pair, 'valid' (none) or 'same' (as much as keeps the size at stride 1, the odd pixel at the end).
+    padding: an integer, a pair, 'valid' (none) or 'same' (as much as keeps the size at stride 1, the odd pixel at the
+    end).
     """
 
     in_channels: int
@@ -46,7 +48,9 @@ class Geometry:
         self.dilation, self.padding_mode = pair(dilation, "dilation"), padding_mode
         self.padding = padding if isinstance(padding, str) else pair(padding, "padding")
         if groups < 1 or in_channels % groups or out_channels % groups:
-            raise ValueError(f"groups must divide in_channels={in_channels} and out_channels={out_channels}; got {groups}")
+            raise ValueError(
+                f"groups must divide in_channels={in_channels} and out_channels={out_channels}; got {groups}"
+            )
         if min(*self.kernel_size, *self.stride, *self.dilation) < 1:
             raise ValueError("kernel_size, stride and dilation must be at least 1")
         if padding_mode not in F.PADDING_MODES:
@@ -66,7 +70,10 @@ class Geometry:
     def borders(self) -> Padding:
         """((top, bottom), (left, right)) pixels of padding."""
         if isinstance(self.padding, str):
-            whole = [d * (k - 1) if self.padding == "same" else 0 for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+            whole = [
+                d * (k - 1) if self.padding == "same" else 0
+                for d, k in zip(self.dilation, self.kernel_size, strict=True)
+            ]
             return (whole[0] // 2, whole[0] - whole[0] // 2), (whole[1] // 2, whole[1] - whole[1] // 2)
         return (self.padding[0],) * 2, (self.padding[1],) * 2
 

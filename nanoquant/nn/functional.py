@@ -1,7 +1,7 @@
 """The functions that layers are made of.
 
-Functions of one image or matrix take a Tensor or a QTensor: what leaves a scale alone works on integers as it stands, so
-that these layers need no quantized twin.
+Functions of one image or matrix take a Tensor or a QTensor: what leaves a scale alone works on integers as it stands,
+so that these layers need no quantized twin.
 
 Before: `nanoquant.qtensor`. After: `linear`.
 """
@@ -81,8 +81,7 @@ def check_image(shape: tuple[int, ...], channels: int) -> None:
 
 
 def pad(x: AnyTensor, padding: Padding, mode: str = "zeros") -> AnyTensor:
-    """An image with a border of zeros ('zeros'), of its mirrored or repeated edge ('reflect', 'replicate'), or of its other
-    side ('circular')."""
+    """An image with a border: zeros, its edge mirrored ('reflect') or repeated ('replicate'), its other side ('circular')."""
     if mode not in PADDING_MODES:
         raise ValueError(f"padding_mode must be one of {', '.join(PADDING_MODES)}; got {mode!r}")
     if mode != "zeros":
@@ -132,7 +131,7 @@ def avg_pool2d(
         "padding": pair(padding, "padding"),
     }
     if isinstance(x, QTensor):
-        return _average(x, spatial.avg_pool2d(_steps(x), **options))
+        return x.rounded(spatial.avg_pool2d(x.steps(), **options))
     return apply(spatial.AVG_POOL2D, x, **options)
 
 
@@ -141,17 +140,8 @@ def adaptive_avg_pool2d(x: AnyTensor, output_size: int | tuple[int | None, int |
     wanted = (output_size, output_size) if isinstance(output_size, int) else output_size
     out = (x.shape[2] if wanted[0] is None else wanted[0], x.shape[3] if wanted[1] is None else wanted[1])
     if isinstance(x, QTensor):
-        return _average(x, spatial.adaptive_avg_pool2d(_steps(x), out))
+        return x.rounded(spatial.adaptive_avg_pool2d(x.steps(), out))
     return apply(spatial.ADAPTIVE_AVG_POOL2D, x, out=out)
-
-
-def _steps(x: QTensor) -> Any:
-    """q - zero_point in float64: real zero is 0."""
-    return x.values.astype(np.float64) - x.q_zero_point()
-
-
-def _average(x: QTensor, mean: Any) -> QTensor:
-    return x.with_values((np.rint(mean) + x.q_zero_point()).astype(x.values.dtype))
 
 
 # ---- the rest --------------------------------------------------------------------------------------------------------
@@ -195,7 +185,9 @@ def batch_norm(
         axes = normalization.channel_axes(x.array)
         count = x.numel() // x.shape[1]
         if count < 2:
-            raise ValueError(f"batch normalization in training needs more than one value per channel; got shape {x.shape}")
+            raise ValueError(
+                f"batch normalization in training needs more than one value per channel; got shape {x.shape}"
+            )
         batch_mean, batch_var = x.array.mean(axis=axes), x.array.var(axis=axes)
         mean += np.float32(momentum) * (batch_mean - mean)
         var += np.float32(momentum) * (batch_var * np.float32(count / (count - 1)) - var)

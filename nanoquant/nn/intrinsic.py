@@ -24,7 +24,8 @@ from .norm import BatchNorm1d, BatchNorm2d
 
 def fold_factor(bn: Any) -> Tensor:
     """gamma / sqrt(var + eps) of a batch normalization's running statistics: one number per channel."""
-    return bn.weight / Tensor(np.sqrt(bn.running_var + np.float32(bn.eps)))
+    factor: Tensor = bn.weight / Tensor(np.sqrt(bn.running_var + np.float32(bn.eps)))
+    return factor
 
 
 def fold_batch_norm(weight: Tensor, bias: Tensor | None, bn: Any) -> tuple[Tensor, Tensor]:

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..autograd.creation import generator
-from ..autograd.tensor import Parameter, Tensor
-from ..module import Module, ModuleError
+from ..autograd.parameter import Parameter
+from ..autograd.tensor import Tensor
+from ..errors import ModuleError
+from ..module import Module
 from ..qtensor import QTensor
 from . import functional as F
 

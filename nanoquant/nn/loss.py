@@ -15,7 +15,6 @@ from . import functional as F
 class CrossEntropyLoss(Module):
     """Mean over the batch of -log softmax(logits)[target]. logits: (batch, classes); target: (batch,) integers.
 
-    >>> import nanoquant as nq
     >>> round(CrossEntropyLoss()(nq.zeros(1, 4), nq.tensor([2])).item(), 4)
     1.3863
     """

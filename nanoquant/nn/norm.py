@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.tensor import Parameter, Tensor
+from ..autograd.parameter import Parameter
+from ..autograd.tensor import Tensor
 from ..module import Module
 from . import functional as F
 from .linear import take_float

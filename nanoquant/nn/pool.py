@@ -22,7 +22,11 @@ class MaxPool2d(Module):
     """
 
     def __init__(
-        self, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0, dilation: int | Pair = 1
+        self,
+        kernel_size: int | Pair,
+        stride: int | Pair | None = None,
+        padding: int | Pair = 0,
+        dilation: int | Pair = 1,
     ) -> None:
         super().__init__()
         self.kernel_size, self.padding, self.dilation = kernel_size, padding, dilation
@@ -57,7 +61,6 @@ class AvgPool2d(Module):
 class AdaptiveAvgPool2d(Module):
     """The means of output_size windows that cover the image; None keeps a size.
 
-    >>> import nanoquant as nq
     >>> AdaptiveAvgPool2d(1)(nq.ones(2, 3, 5, 5)).shape
     (2, 3, 1, 1)
     """

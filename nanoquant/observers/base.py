@@ -27,8 +27,8 @@ class NotCalibratedError(RuntimeError):
 class Partial:
     """A class and some of its arguments: what a QConfig holds, so that every layer makes an observer of its own.
 
-    Calling it makes an instance; `with_args` adds arguments. Unknown arguments, and a dtype where a qscheme belongs, are
-    errors at once, not when the instance is made.
+    Calling it makes an instance; `with_args` adds arguments. Unknown arguments, and a dtype where a qscheme belongs,
+    are errors at once, not when the instance is made.
 
     >>> from nanoquant.observers import MinMaxObserver
     >>> make = MinMaxObserver.with_args(quant_min=0).with_args(quant_max=127)
@@ -70,9 +70,9 @@ class Partial:
 class Observer(Module, ABC):
     """Base class of all observers: they differ in what they remember of the data.
 
-    dtype, qscheme: what is asked for (`scheme`). reduce_range: halve the integer range (torch's guard against CPUs whose
-    8-bit multiply saturates; nanoquant's never does). quant_min, quant_max: an integer range of one's own. eps: the
-    smallest scale. factory_kwargs: accepted as torch has it, and must ask for nothing but the CPU.
+    dtype, qscheme: what is asked for (`scheme`). reduce_range: halve the integer range (torch's guard against CPUs
+    whose 8-bit multiply saturates; nanoquant's never does). quant_min, quant_max: an integer range of one's own. eps:
+    the smallest scale. factory_kwargs: accepted as torch has it, and must ask for nothing but the CPU.
 
     Subclasses define `observe`, which takes a float32 array without NaN or infinity, and keep the range in the buffers
     `min_val` and `max_val`.
@@ -150,9 +150,9 @@ class Observer(Module, ABC):
             raise NotCalibratedError(
                 f"{type(self).__name__} has seen no data: run calibration data through the prepared model before convert"
             )
-        reduced = self.reduce_range or self.has_customized_qrange
-        limits = (self.quant_min, self.quant_max) if reduced else (None, None)
-        scale, zero_point = choose_qparams(*self.range(), self.dtype, self.qscheme, *limits, eps=self.eps)
+        own = self.reduce_range or self.has_customized_qrange
+        low, high = (self.quant_min, self.quant_max) if own else (None, None)
+        scale, zero_point = choose_qparams(*self.range(), self.dtype, self.qscheme, low, high, self.eps)
         return scale.reshape(-1), zero_point.reshape(-1)
 
     def qparams(self) -> QParams:

@@ -21,12 +21,14 @@ Floats = NDArray[np.float32]
 class HistogramObserver(MinMaxObserver):
     """The range with the smallest modelled squared error, found by a walk inward from both ends of a histogram.
 
-    Every batch is counted into `bins` equal bins over [min_val, max_val]; when a batch widens the range, the old counts
-    are spread over the new bins. The chosen range drops, from either end, one quantile step of 1e-5 after another, as long
-    as `quantization_error` of what remains does not grow; real zero is forced in afterwards, by the observer rule.
+    Every batch is counted into `bins` equal bins over [min_val, max_val]; when a batch widens the range, the old
+    counts are spread over the new bins. The chosen range drops, from either end, one quantile step of 1e-5 after
+    another, as long as `quantization_error` of what remains does not grow; real zero is forced in afterwards, by the
+    observer rule.
 
-    The walk stops at the first increase, and models a level for every integer of the dtype even when the range is reduced:
-    it is torch's, to the bit where float32 sums are exact (fewer than 2^24 counts), and can choose worse than MinMax.
+    The walk stops at the first increase, and models a level for every integer of the dtype even when the range is
+    reduced: it is torch's, to the bit where float32 sums are exact (fewer than 2^24 counts), and can choose worse
+    than MinMax.
 
     Arguments: see `Observer`; bins: how many bins.
 
@@ -84,14 +86,15 @@ class HistogramObserver(MinMaxObserver):
         Each old bin is cut into 16 equal parts, each counted where its middle falls.
         """
         if self.min_val == self.max_val:
-            return count(self.min_val, self.bins, low, high) * self.histogram.sum()
+            return np.asarray(count(self.min_val, self.bins, low, high) * self.histogram.sum())
         parts = self.bins * self.UPSAMPLE
         part_width = np.float32((self.max_val - self.min_val) / np.float32(parts))
         middles = linspace(self.min_val, self.max_val, parts + 1)[:-1] + np.float32(0.5) * part_width
         edges = linspace(low, high, self.bins + 1)
         target = np.clip(np.searchsorted(edges, middles, side="right") - 1, 0, self.bins - 1)
         weights = np.repeat(self.histogram, self.UPSAMPLE) / np.float32(self.UPSAMPLE)
-        return np.bincount(target, weights=weights, minlength=self.bins).astype(np.float32)
+        spread: Floats = np.bincount(target, weights=weights, minlength=self.bins).astype(np.float32)
+        return spread
 
     def range(self) -> tuple[Floats, Floats]:
         """The range that the walk ends with."""
@@ -124,8 +127,8 @@ class HistogramObserver(MinMaxObserver):
         """Modelled squared error of quantizing the histogram with the bins start..end as range.
 
         The range is cut into 2^bits levels of width D, each represented by its centre; what lies outside goes to the
-        outermost level. A bin's mass is spread evenly over its width, so that each piece of it between offsets u and v from
-        a level's centre contributes
+        outermost level. A bin's mass is spread evenly over its width, so that each piece of it between offsets u and
+        v from a level's centre contributes
 
             density * integral_u^v t^2 dt = density * (v^3 - u^3) / 3
 

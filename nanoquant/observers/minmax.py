@@ -41,7 +41,9 @@ class MinMaxObserver(Observer):
     ) -> None:
         super().__init__(dtype, qscheme, reduce_range, quant_min, quant_max, factory_kwargs, eps, is_dynamic)
         if self.qscheme.per_channel:
-            raise NotImplementedError(f"{type(self).__name__} has one range; use its PerChannel twin for {qscheme.name}")
+            raise NotImplementedError(
+                f"{type(self).__name__} has one range; use its PerChannel twin for {qscheme.name}"
+            )
 
     def observe(self, x: NDArray[np.float32]) -> None:
         """Widens the range to include x."""
@@ -75,7 +77,9 @@ class PerChannelMinMaxObserver(Observer):
         object.__setattr__(self, "ch_axis", ch_axis)
         super().__init__(dtype, qscheme, reduce_range, quant_min, quant_max, factory_kwargs, eps, is_dynamic)
         if not self.qscheme.per_channel:
-            raise NotImplementedError(f"{type(self).__name__} has a range per channel; use MinMaxObserver for {qscheme.name}")
+            raise NotImplementedError(
+                f"{type(self).__name__} has a range per channel; use MinMaxObserver for {qscheme.name}"
+            )
 
     def observe(self, x: NDArray[np.float32]) -> None:
         """Widens each channel's range to include its part of x."""

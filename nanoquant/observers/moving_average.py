@@ -22,8 +22,8 @@ class MovingAverageMinMaxObserver(MinMaxObserver):
         first batch:    min_val = min x
         later batches:  min_val = min_val + c (min x - min_val)        c = averaging_constant; max_val likewise
 
-    With c = 1 the observer is memoryless: it shows the range of the last batch (exactly, by Sterbenz's lemma, if no bound
-    moved by more than a factor of two; else to a rounding of the formula).
+    With c = 1 the observer is memoryless: it shows the range of the last batch (exactly, by Sterbenz's lemma, if no
+    bound moved by more than a factor of two; else to a rounding of the formula).
 
     >>> observer = MovingAverageMinMaxObserver(averaging_constant=0.5)
     >>> _ = observer([0.0, 4.0]), observer([0.0, 8.0])
@@ -44,7 +44,9 @@ class MovingAverageMinMaxObserver(MinMaxObserver):
         is_dynamic: bool = False,
     ) -> None:
         if is_dynamic and averaging_constant != 1:
-            raise NotImplementedError(f"a dynamic range has no memory: averaging_constant must be 1; got {averaging_constant}")
+            raise NotImplementedError(
+                f"a dynamic range has no memory: averaging_constant must be 1; got {averaging_constant}"
+            )
         super().__init__(dtype, qscheme, reduce_range, quant_min, quant_max, factory_kwargs, eps, is_dynamic)
         self.averaging_constant = averaging_constant
 

@@ -5,8 +5,6 @@ Before: `histogram`. After: `nanoquant.quantization`.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,10 +16,8 @@ from .base import NotCalibratedError, Observer
 class PlaceholderObserver(Observer):
     """Carries a dtype and a range for activations that are quantized dynamically.
 
-    >>> PlaceholderObserver(is_dynamic=True).calculate_qparams()
-    Traceback (most recent call last):
-    nanoquant.observers.base.NotCalibratedError: PlaceholderObserver observes nothing: it stands for activations that are \
-quantized dynamically, or not at all
+    >>> PlaceholderObserver(is_dynamic=True).is_dynamic
+    True
     """
 
     def __init__(

@@ -28,7 +28,12 @@ Pair = int | tuple[int, int]
 
 
 def _check_weight(name: str, weight: Any, ndim: int) -> QTensor:
-    if not isinstance(weight, QTensor) or weight.dtype != qint8 or weight.ndim != ndim or weight.qparams.axis not in (None, 0):
+    if (
+        not isinstance(weight, QTensor)
+        or weight.dtype != qint8
+        or weight.ndim != ndim
+        or weight.qparams.axis not in (None, 0)
+    ):
         got = f"{weight.dtype.name} of shape {weight.shape}" if isinstance(weight, QTensor) else type(weight).__name__
         raise TypeError(
             f"{name}: weight must be a qint8 tensor with {ndim} axes, per tensor or per channel on axis 0; got {got}: "
@@ -40,7 +45,9 @@ def _check_weight(name: str, weight: Any, ndim: int) -> QTensor:
 def _check_input(name: str, x: Any) -> QTensor:
     if not isinstance(x, QTensor) or x.dtype.bits != 8 or x.qparams.axis is not None:
         got = f"{x.dtype.name}, {x.qscheme().name}" if isinstance(x, QTensor) else type(x).__name__
-        raise TypeError(f"{name}: x must be an 8-bit tensor with one scale; got {got}: make one with quantize_per_tensor")
+        raise TypeError(
+            f"{name}: x must be an 8-bit tensor with one scale; got {got}: make one with quantize_per_tensor"
+        )
     return x
 
 
@@ -63,7 +70,6 @@ def linear(x: QTensor, packed: PackedWeights, scale: float, zero_point: int, rel
 
     x: (..., in_features). Source: `nanoquant.numerics` for the arithmetic.
 
-    >>> import nanoquant as nq
     >>> x = nq.quantize_per_tensor([[1.0, 2.0]], 0.5, 0, nq.quint8)
     >>> packed = linear_prepack(nq.quantize_per_tensor([[1.0, -1.0]], 1.0, 0, nq.qint8), [10.0])
     >>> linear(x, packed, 0.25, 128)
@@ -71,8 +77,10 @@ def linear(x: QTensor, packed: PackedWeights, scale: float, zero_point: int, rel
     """
     q = _check_input("linear", x)
     if q.shape[-1] != packed.in_channels:
-        raise ValueError(f"linear: the weights have {packed.in_channels} input features; got an input of shape {q.shape}")
-    rows = np.ascontiguousarray(q.values).reshape(-1, packed.in_channels)
+        raise ValueError(
+            f"linear: the weights have {packed.in_channels} input features; got an input of shape {q.shape}"
+        )
+    rows = np.asarray(q.values, order="C").reshape(-1, packed.in_channels)
     qparams = QParams(np.asarray(scale), np.asarray(zero_point), q.dtype)
     y = packed.linear(rows, given(q), _output(qparams, relu))
     return QTensor(y.reshape(*q.shape[:-1], packed.out_channels), qparams, q.origin)
@@ -90,10 +98,14 @@ def linear_dynamic(x: Any, packed: PackedWeights, reduce_range: bool = False) ->
     """
     value = as_tensor(x)
     if isinstance(value, QTensor):
-        raise TypeError("linear_dynamic: x must be float; got a quantized tensor: call linear, or dequantize() it first")
+        raise TypeError(
+            "linear_dynamic: x must be float; got a quantized tensor: call linear, or dequantize() it first"
+        )
     if value.shape[-1] != packed.in_channels:
-        raise ValueError(f"linear_dynamic: the weights have {packed.in_channels} input features; got shape {value.shape}")
-    rows = np.ascontiguousarray(value.array, dtype=np.float32).reshape(-1, packed.in_channels)
+        raise ValueError(
+            f"linear_dynamic: the weights have {packed.in_channels} input features; got shape {value.shape}"
+        )
+    rows = np.asarray(value.array, dtype=np.float32, order="C").reshape(-1, packed.in_channels)
     y = _linear_dynamic(rows, packed, reduce_range)
     return without_gradient(y.reshape(*value.shape[:-1], packed.out_channels), value if value.requires_grad else None)
 
@@ -103,8 +115,8 @@ def conv2d_prepack(
 ) -> PackedWeights:
     """Packs the weights of a convolution.
 
-    weight: qint8 (out_channels, in_channels / groups, kernel_height, kernel_width), per tensor or per channel on axis 0, any
-    zero points. bias: float (out_channels,) or None.
+    weight: qint8 (out_channels, in_channels / groups, kernel_height, kernel_width), per tensor or per channel on axis
+    0, any zero points. bias: float (out_channels,) or None.
     """
     w = _check_weight("conv2d_prepack", weight, 4)
     return PackedWeights(

@@ -29,8 +29,8 @@ class FakeQuantize(Module):
     """Observes what passes, and rounds it to what quantization would make of it, with a straight-through gradient.
 
     observer: an observer class. quant_min, quant_max, **observer_kwargs: its arguments. The buffers `scale` and
-    `zero_point` hold the qparams in use; `observer_enabled` and `fake_quant_enabled` (uint8) switch the two halves, so that
-    ranges can be frozen, or watched without rounding.
+    `zero_point` hold the qparams in use; `observer_enabled` and `fake_quant_enabled` (uint8) switch the two halves,
+    so that ranges can be frozen, or watched without rounding.
 
     Source: Jacob et al. 2018, section 3; the derivative: `nanoquant.autograd.fake_quant`.
 
@@ -97,7 +97,12 @@ class FakeQuantize(Module):
         observer = self.activation_post_process
         shape = () if observer.ch_axis is None else (-1,)
         return QParams(
-            scale.reshape(shape), zero_point.reshape(shape), observer.dtype, observer.ch_axis, observer.quant_min, observer.quant_max
+            scale.reshape(shape),
+            zero_point.reshape(shape),
+            observer.dtype,
+            observer.ch_axis,
+            observer.quant_min,
+            observer.quant_max,
         )
 
     def enable_fake_quant(self, enabled: bool = True) -> None:
@@ -157,8 +162,8 @@ default_fake_quant = FakeQuantize.with_args(
     reduce_range=True,
 )
 
-# Weights are known in full at every step: their observers are memoryless (averaging_constant 1), so that ranges follow the
-# weights at once. torch's comments say so, but its presets average with 0.01.
+# Weights are known in full at every step: their observers are memoryless (averaging_constant 1), so that ranges
+# follow the weights at once. torch's comments say so, but its presets average with 0.01.
 default_weight_fake_quant = FakeQuantize.with_args(
     observer=MovingAverageMinMaxObserver,
     quant_min=-128,

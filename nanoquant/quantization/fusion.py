@@ -61,8 +61,8 @@ QAT: dict[tuple[type[Any], ...], Fuser] = {
 def fuse_modules(model: Module, modules_to_fuse: Sequence[Any], inplace: bool = False) -> Module:
     """Fuses the named modules; batch normalization is folded into the weights, which needs evaluation mode.
 
-    modules_to_fuse: a list of paths, or a list of such lists. Returns a new model, unless inplace. Raises ValueError for a
-    sequence of types that is no pattern, with the list of patterns.
+    modules_to_fuse: a list of paths, or a list of such lists. Returns a new model, unless inplace. Raises ValueError
+    for a sequence of types that is no pattern, with the list of patterns.
 
     >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU()).eval()
     >>> fuse_modules(model, ["0", "1", "2"])[1:]

@@ -44,8 +44,8 @@ QAT: Mapping = {
 # float module -> its twin with int8 weights and float activations
 DYNAMIC: Mapping = {nn.Linear: quantized.dynamic.Linear}
 
-# Modules that compute in float only: with a qconfig of their own they cannot be honoured. What is in no table (pools, ReLU,
-# Flatten, Dropout, Identity) takes integers as they are.
+# Modules that compute in float only: with a qconfig of their own they cannot be honoured. What is in no table (pools,
+# ReLU, Flatten, Dropout, Identity) takes integers as they are.
 FLOAT_ONLY: dict[type[Any], str] = {
     nn.BatchNorm1d: "fuse it with the layer before it (fuse_modules)",
     nn.BatchNorm2d: "fuse it with the convolution before it (fuse_modules)",

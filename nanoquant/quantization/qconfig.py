@@ -32,7 +32,9 @@ default_observer = MinMaxObserver.with_args(quant_min=0, quant_max=127)
 default_histogram_observer = HistogramObserver.with_args(quant_min=0, quant_max=127)
 default_weight_observer = MinMaxObserver.with_args(dtype=qint8, qscheme=per_tensor_symmetric)
 default_per_channel_weight_observer = PerChannelMinMaxObserver.with_args(dtype=qint8, qscheme=per_channel_symmetric)
-default_dynamic_quant_observer = PlaceholderObserver.with_args(dtype=quint8, quant_min=0, quant_max=255, is_dynamic=True)
+default_dynamic_quant_observer = PlaceholderObserver.with_args(
+    dtype=quint8, quant_min=0, quant_max=255, is_dynamic=True
+)
 
 
 class QConfigError(ValueError):
@@ -124,7 +126,9 @@ def get_default_qat_qconfig(backend: str = "x86", version: int = 1) -> QConfig:
     activation = FakeQuantize.with_args(
         observer=MovingAverageMinMaxObserver, quant_min=0, quant_max=255, reduce_range=chosen.reduce_range
     )
-    return QConfig(activation, default_per_channel_weight_fake_quant if chosen.per_channel else default_weight_fake_quant)
+    return QConfig(
+        activation, default_per_channel_weight_fake_quant if chosen.per_channel else default_weight_fake_quant
+    )
 
 
 def _check_version(version: int, known: tuple[int, ...]) -> None:

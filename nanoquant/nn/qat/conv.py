@@ -39,7 +39,7 @@ class ConvReLU2d(Conv2d):
     relu = True
 
     @classmethod
-    def from_float(cls, module: intrinsic.ConvReLU2d) -> ConvReLU2d:  # type: ignore[override]
+    def from_float(cls, module: intrinsic.ConvReLU2d) -> ConvReLU2d:
         """The twin of a fused float module."""
         return cls(module[0], module.qconfig)
 

@@ -40,7 +40,7 @@ class LinearReLU(Linear):
     relu = True
 
     @classmethod
-    def from_float(cls, module: intrinsic.LinearReLU) -> LinearReLU:  # type: ignore[override]
+    def from_float(cls, module: intrinsic.LinearReLU) -> LinearReLU:
         """The twin of a fused float module."""
         return cls(module[0], module.qconfig)
 
@@ -49,6 +49,6 @@ class LinearBn1d(Linear):
     """`nn.intrinsic.LinearBn1d` with fake-quantized folded weights."""
 
     @classmethod
-    def from_float(cls, module: intrinsic.LinearBn1d) -> LinearBn1d:  # type: ignore[override]
+    def from_float(cls, module: intrinsic.LinearBn1d) -> LinearBn1d:
         """The twin of a fused float module."""
         return cls(module[0], module.qconfig, module[1])

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ...autograd.tensor import Parameter, Tensor
+from ...autograd.parameter import Parameter
+from ...autograd.tensor import Tensor
 from ...module import Module
 from ..intrinsic import fold_batch_norm, fold_factor
 
@@ -23,8 +24,9 @@ class Twin(Module):
 
     where factor = gamma / sqrt(running var + eps).
 
-    The frozen form, also that of evaluation, is what convert makes an integer layer of. The live form quantizes the same folded weights, and divides
-    by the factor again so that the batch's own statistics can be taken; it needs no second convolution.
+    The frozen form, also that of evaluation, is what convert makes an integer layer of. The live form quantizes the
+    same folded weights, and divides by the factor again so that the batch's own statistics can be taken; it needs no
+    second convolution.
 
     Source: Jacob et al. 2018, section 3.2 (folding); Krishnamoorthi 2018, section 3.2.2 (its correction).
     """

@@ -1,7 +1,7 @@
 """Layers that compute in integers, in C.
 
-Their state is plain: int8 weights, scales, zero points, the name of their numerics profile. Packed weights are made from it
-when a layer first runs.
+Their state is plain: int8 weights, scales, zero points, the name of their numerics profile. Packed weights are made
+from it when a layer first runs.
 """
 
 from . import dynamic as dynamic

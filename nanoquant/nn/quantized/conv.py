@@ -19,8 +19,9 @@ from .weighted import Static, given, static_from_float
 class Conv2d(Geometry, Static):
     """A convolution over images from integers to integers.
 
-    x: (batch, in_channels, height, width), quantized per tensor in 8 bits. weight: qint8 (out_channels, in_channels / groups,
-    *kernel_size). The sum is `kernels.reference.accumulate`, the epilogue `nanoquant.numerics`. Padding is real zero.
+    x: (batch, in_channels, height, width), quantized per tensor in 8 bits. weight: qint8 (out_channels, in_channels /
+    groups, *kernel_size). The sum is `kernels.reference.accumulate`, the epilogue `nanoquant.numerics`. Padding is
+    real zero.
     """
 
     def __init__(
@@ -64,8 +65,9 @@ class Conv2d(Geometry, Static):
         q = self.take(x)
         F.check_image(q.shape, self.in_channels)
         q, _ = self.split_padding(q)
-        y = self.packed().conv2d(q.channels_last(), given(q), self.wanted())
-        return QTensor(y.transpose(0, 3, 1, 2), self.output_qparams(), q.origin)
+        qparams, wanted = self.output()
+        y = self.packed().conv2d(q.channels_last(), given(q), wanted)
+        return QTensor(y.transpose(0, 3, 1, 2), qparams, q.origin)
 
 
 class ConvReLU2d(Conv2d):

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ...autograd.tensor import Tensor
+from ...errors import ModuleError
 from ...kernels import native
 from ...kernels.packed import Input, Output, PackedWeights
-from ...module import ModuleError
 from ...numerics import Profile
 from ...qparams import choose_dynamic_qparams
 from ...qtensor import without_gradient
@@ -24,18 +24,26 @@ from .weighted import Weighted, quantize_weights
 def linear_dynamic(x: Any, packed: PackedWeights, reduce_range: bool, relu: bool = False) -> Any:
     """A linear layer on float rows (rows, in_features), quantized with one scale for all of them; float32 result.
 
-        scale, zero_point = choose_dynamic_qparams(min x, max x)         0..127 with reduce_range, which QNNPACK ignores
-        y = epilogue D(sum_k (q_x - z_x) (q_w - z_w))                    `nanoquant.numerics`
+    scale, zero_point = choose_dynamic_qparams(min x, max x)         0..127 with reduce_range, which QNNPACK ignores
+    y = epilogue D(sum_k (q_x - z_x) (q_w - z_w))                    `nanoquant.numerics`
     """
     if x.size == 0:
-        return np.broadcast_to(np.float32(0) if packed.bias is None else packed.bias, (len(x), packed.out_channels)).copy()
+        return np.broadcast_to(
+            np.float32(0) if packed.bias is None else packed.bias, (len(x), packed.out_channels)
+        ).copy()
     low, high = x.min(), x.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(f"the input of shape {x.shape} holds NaN or infinity: no scale can represent its range")
     quant_max = 127 if reduce_range and packed.profile is Profile.fbgemm else 255
     scale, zero_point = choose_dynamic_qparams(low, high, 0, quant_max)
     q = native.quantize(
-        x, (1, 1, x.size), np.array([scale], np.float32), np.array([zero_point], np.int32), np.dtype(np.uint8), 0, quant_max
+        x,
+        (1, 1, x.size),
+        np.array([scale], np.float32),
+        np.array([zero_point], np.int32),
+        np.dtype(np.uint8),
+        0,
+        quant_max,
     )
     return packed.linear(q, Input(float(np.float32(scale)), zero_point), Output(relu=relu))
 
@@ -43,8 +51,8 @@ def linear_dynamic(x: Any, packed: PackedWeights, reduce_range: bool, relu: bool
 class Linear(Weighted):
     """y = x W^T + b, float to float, through int8: x is quantized by its own range at every call.
 
-    x: (..., in_features), float. weight: qint8 (out_features, in_features). The range is that of the whole input, so a row's
-    result depends on its batch mates.
+    x: (..., in_features), float. weight: qint8 (out_features, in_features). The range is that of the whole input, so
+    a row's result depends on its batch mates.
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, profile: Profile | None = None) -> None:
@@ -67,7 +75,7 @@ class Linear(Weighted):
         value = take_float(self, x)
         if value.shape[-1] != self.in_features:
             raise ValueError(f"the layer has {self.in_features} input features; got an input of shape {value.shape}")
-        rows = np.ascontiguousarray(value.array, dtype=np.float32).reshape(-1, self.in_features)
+        rows = np.asarray(value.array, dtype=np.float32, order="C").reshape(-1, self.in_features)
         try:
             y = linear_dynamic(rows, self.packed(), reduce_range=True)
         except ValueError as error:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ...autograd.tensor import Tensor
-from ...module import Module, ModuleError
+from ...errors import ModuleError
+from ...module import Module
 from ...qparams import QParams
 from ...qtensor import QTensor, quantize
 from ...scheme import QDType, quint8
@@ -34,20 +35,24 @@ class Quantize(Module):
         quant_max: int | None = None,
     ) -> None:
         super().__init__()
-        qparams = QParams(np.asarray(scale).reshape(()), np.asarray(zero_point).reshape(()), dtype, None, quant_min, quant_max)
+        qparams = QParams(
+            np.asarray(scale).reshape(()), np.asarray(zero_point).reshape(()), dtype, None, quant_min, quant_max
+        )
         self.register_buffer("scale", np.array(qparams.scale))
         self.register_buffer("zero_point", np.array(qparams.zero_point))
-        self.dtype, self.quant_min, self.quant_max = dtype, qparams.quant_min, qparams.quant_max
+        self.dtype, (self.quant_min, self.quant_max) = dtype, qparams.limits
 
     @classmethod
     def from_float(cls, module: Any) -> Quantize:
         """From a QuantStub whose observer has seen data."""
         q = output_qparams(module)
-        return cls(float(q.scale), int(q.zero_point), q.dtype, q.quant_min, q.quant_max)
+        return cls(float(q.scale), int(q.zero_point), q.dtype, *q.limits)
 
     def output_qparams(self) -> QParams:
         """What the integers mean."""
-        return QParams(np.asarray(self.scale), np.asarray(self.zero_point), self.dtype, None, self.quant_min, self.quant_max)
+        return QParams(
+            np.asarray(self.scale), np.asarray(self.zero_point), self.dtype, None, self.quant_min, self.quant_max
+        )
 
     def forward(self, x: Any) -> QTensor:
         """See the class."""

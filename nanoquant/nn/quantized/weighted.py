@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...autograd.tensor import Tensor
+from ...errors import ModuleError
 from ...kernels.engine import quantized as engine
 from ...kernels.packed import Input, Output, PackedWeights
-from ...module import Module, ModuleError
+from ...module import Module
 from ...numerics import Profile
 from ...qparams import QParams
 from ...qtensor import QTensor, quantize
@@ -29,6 +30,10 @@ class Weighted(Module):
     bias_values (float32, or None).
     """
 
+    weight_values: NDArray[np.int8]
+    weight_scale: NDArray[np.float32]
+    weight_zero_point: NDArray[np.int64]
+    bias_values: NDArray[np.float32] | None
     derived = frozenset({"_packed"})
     resizable_buffers = frozenset({"weight_scale", "weight_zero_point", "bias_values"})
     out_features_axis = 0
@@ -49,7 +54,7 @@ class Weighted(Module):
                 f"weights must be qint8 of shape {self.weight_values.shape}, per tensor or per channel on axis 0; "
                 f"got {weight.dtype.name} of shape {weight.shape}, axis {weight.qparams.axis}"
             )
-        self.weight_values = np.ascontiguousarray(weight.values)
+        self.weight_values = np.asarray(weight.values, order="C")
         self.weight_scale, self.weight_zero_point = weight.qparams.scale, weight.qparams.zero_point
         self.bias_values = None if bias is None else np.array(bias, dtype=np.float32)
         self.state_changed()
@@ -101,28 +106,40 @@ class Static(Weighted):
     """
 
     relu = False
+    derived = frozenset({"_packed", "_output"})
+    _output: tuple[QParams, Output] | None
 
     def __init__(self, weight_shape: tuple[int, ...], bias: bool, profile: Profile | None) -> None:
         super().__init__(weight_shape, bias, profile)
-        self.set_output(QParams(np.float32(1), np.int64(0), quint8))
+        self.register_buffer("scale", None)
+        self.register_buffer("zero_point", None)
+        self.set_output(QParams(np.ones((), np.float32), np.zeros((), np.int64), quint8))
 
     def set_output(self, qparams: QParams) -> None:
         """Says what the output's integers mean."""
         if qparams.axis is not None or qparams.dtype.bits != 8:
             raise ModuleError(self, f"the output must be 8-bit with one scale; got {qparams!r}")
-        self.register_buffer("scale", np.array(qparams.scale))
-        self.register_buffer("zero_point", np.array(qparams.zero_point))
-        self.dtype, self.quant_min, self.quant_max = qparams.dtype, qparams.quant_min, qparams.quant_max
+        self.scale, self.zero_point = qparams.scale, qparams.zero_point
+        self.dtype, (self.quant_min, self.quant_max) = qparams.dtype, qparams.limits
 
-    def output_qparams(self) -> QParams:
-        """What the output's integers mean."""
-        return QParams(np.asarray(self.scale), np.asarray(self.zero_point), self.dtype, None, self.quant_min, self.quant_max)
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("scale", "zero_point"):
+            value = np.array(value, dtype=np.float32 if name == "scale" else np.int64).reshape(())
+            object.__setattr__(self, "_output", None)
+        super().__setattr__(name, value)
 
-    def wanted(self) -> Output:
-        """The same in the kernels' words."""
-        return Output(
-            float(self.scale), int(self.zero_point), self.dtype.storage, self.relu, self.quant_min, self.quant_max
-        )
+    def state_changed(self) -> None:
+        """Forgets the packed weights and what was derived from the output's scale."""
+        super().state_changed()
+        self._output = None
+
+    def output(self) -> tuple[QParams, Output]:
+        """What the output's integers mean, in our words and in the kernels'."""
+        if self._output is None:
+            q = QParams(self.scale, self.zero_point, self.dtype, None, self.quant_min, self.quant_max)
+            wanted = Output(float(q.scale), int(q.zero_point), q.dtype.storage, self.relu, *q.limits)
+            self._output = (q, wanted)
+        return self._output
 
     def take(self, x: Any) -> QTensor:
         """x, if it is a per-tensor 8-bit QTensor; else an error that says what is missing."""
@@ -157,8 +174,8 @@ def given(x: QTensor) -> Input:
 def quantize_weights(module: Any) -> tuple[QTensor, Any]:
     """The quantized weights and float bias of a calibrated float layer, fused float module, or QAT layer.
 
-    A QAT layer's own fake-quantizer chooses the qparams, as it did in training; a float layer gets a fresh observer from
-    its qconfig. Raises ModuleError if the weights would not be qint8.
+    A QAT layer's own fake-quantizer chooses the qparams, as it did in training; a float layer gets a fresh observer
+    from its qconfig. Raises ModuleError if the weights would not be qint8.
     """
     if isinstance(module, Twin):
         weight, bias = module.folded()
@@ -171,7 +188,8 @@ def quantize_weights(module: Any) -> tuple[QTensor, Any]:
     qparams = observer.qparams()
     if qparams.dtype != qint8 or qparams.axis not in (None, 0):
         raise ModuleError(
-            module, f"weights must be qint8, per tensor or per channel on axis 0; its qconfig's weight observer gives {qparams!r}"
+            module,
+            f"weights must be qint8, per tensor or per channel on axis 0; its qconfig's weight observer gives {qparams!r}",
         )
     return quantize(weight.array, qparams), None if bias is None else bias.array
 

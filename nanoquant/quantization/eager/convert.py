@@ -9,6 +9,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+from ...errors import ModuleError
 from ...kernels.engine import quantized as engine
 from ...module import Module
 from ...observers import NotCalibratedError
@@ -24,8 +25,8 @@ def convert(
 ) -> Module:
     """Exchanges every observed layer for its integer twin, which takes on the numerics profile of the current engine.
 
-    mapping: `mappings.STATIC` by default. Returns a new model, unless inplace. Raises NotCalibratedError, naming the layer,
-    when an observer has seen no data.
+    mapping: `mappings.STATIC` by default. Returns a new model, unless inplace. Raises NotCalibratedError, naming the
+    layer, when an observer has seen no data.
     """
     table = STATIC if mapping is None else mapping
 
@@ -36,11 +37,16 @@ def convert(
         target: Any = table[type(layer)]
         try:
             return inherit(
-                target.from_float(layer) if isinstance(layer, QuantStub | DeQuantStub) else target.from_float(layer, engine.profile),
+                target.from_float(layer)
+                if isinstance(layer, QuantStub | DeQuantStub)
+                else target.from_float(layer, engine.profile),
                 layer,
             )
         except NotCalibratedError as error:
             raise NotCalibratedError(f"{path or 'the model'} ({type(layer).__name__}): {error}") from None
+        except ModuleError as error:
+            error.path = path
+            raise
 
     converted = exchange(module if inplace else copy.deepcopy(module), integer_twin)
     return without_qconfigs(converted) if remove_qconfig else converted

@@ -27,9 +27,9 @@ def quantize_dynamic(
 ) -> Module:
     """Exchanges layers for twins with int8 weights; no calibration, no stubs.
 
-    qconfig_spec: types or paths of the modules to exchange, as a set, or as a dict to qconfigs (None: not this one); by
-    default every Linear, with `default_dynamic_qconfig`. A path wins over a type. dtype: of the weights; qint8. Returns a new
-    model, unless inplace.
+    qconfig_spec: types or paths of the modules to exchange, as a set, or as a dict to qconfigs (None: not this one);
+    by default every Linear, with `default_dynamic_qconfig`. A path wins over a type. dtype: of the weights; qint8.
+    Returns a new model, unless inplace.
 
     Raises QConfigError for a type without dynamic twin and for a path that names no such module.
 
@@ -49,7 +49,9 @@ def quantize_dynamic(
     for key in chosen:
         target = key if isinstance(key, type) else type(model.get_submodule(key))
         if target not in table:
-            raise QConfigError(f"{target.__name__} has no dynamic twin; these have: {', '.join(k.__name__ for k in table)}")
+            raise QConfigError(
+                f"{target.__name__} has no dynamic twin; these have: {', '.join(k.__name__ for k in table)}"
+            )
 
     def dynamic_twin(layer: Module, path: str) -> Module | None:
         layer_qconfig = chosen.get(path, chosen.get(type(layer)))

@@ -38,11 +38,12 @@ def prepare(model: Module, inplace: bool = False) -> Module:
 
 
 def prepare_qat(model: Module, mapping: Mapping | None = None, inplace: bool = False) -> Module:
-    """Exchanges layers for their quantization-aware twins and attaches fake-quantizers to what they put out. Then train.
+    """Exchanges layers for their quantization-aware twins and attaches fake-quantizers to what they put out. Then
+    train.
 
     The model must be in training mode, and its qconfigs must make fake-quantizers (`get_default_qat_qconfig`): plain
-    observers would let training see no rounding at all, and are a QConfigError. mapping: `mappings.QAT` by default. Returns
-    a new model, unless inplace.
+    observers would let training see no rounding at all, and are a QConfigError. mapping: `mappings.QAT` by default.
+    Returns a new model, unless inplace.
     """
     if not model.training:
         raise RuntimeError("prepare_qat needs training mode: call model.train() first")

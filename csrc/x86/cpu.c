@@ -1,0 +1,24 @@
+/* cpu.c: what this processor says it has, of what the kernels of this folder ask for. */
+#include "../framework.h"
+
+#if defined(__x86_64__)
+
+#define FEATURE(NAME, ID) \
+    static int has_##ID(void) { return __builtin_cpu_supports(NAME) != 0; }
+
+FEATURE("sse4.1", sse41)
+FEATURE("avx2", avx2)
+FEATURE("fma", fma)
+FEATURE("avx512f", avx512f)
+FEATURE("avx512bw", avx512bw)
+FEATURE("avx512dq", avx512dq)
+FEATURE("avx512vl", avx512vl)
+FEATURE("avx512vnni", avx512vnni)
+
+const nq_feature nq_features[] = {
+    {"sse4.1", has_sse41},     {"avx2", has_avx2},         {"fma", has_fma},
+    {"avx512f", has_avx512f},  {"avx512bw", has_avx512bw}, {"avx512dq", has_avx512dq},
+    {"avx512vl", has_avx512vl}, {"avx512vnni", has_avx512vnni}, {NULL, NULL},
+};
+
+#endif

@@ -1,0 +1,3 @@
+"""Networks to quantize, each under a page."""
+
+from .digits_cnn import DigitsCNN as DigitsCNN

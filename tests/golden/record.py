@@ -1,0 +1,259 @@
+"""Records what PyTorch computes into the .npz files of this folder, so that the suite can compare without PyTorch.
+
+    python tests/golden/record.py            with torch==2.13.0 installed, on an x86-64 CPU with AVX-512 VNNI
+
+Each file holds, for every field, the arrays of all cases end to end; in `cases` (JSON) each case's options and the
+shapes of its arrays; in `versions` (JSON) what made it. `tests/golden_vectors.py` reads them. Inputs are drawn from a
+seeded generator, so that a second recording gives the same files.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.ao.quantization as taq
+
+FOLDER = Path(__file__).parent
+F = np.float32
+quantized = torch.ops.quantized
+
+
+class Recorder:
+    """Collects cases and writes one file."""
+
+    def __init__(self, name: str) -> None:
+        self.path = FOLDER / f"{name}.npz"
+        self.cases: list[dict[str, Any]] = []
+        self.fields: dict[str, list[np.ndarray]] = {}
+
+    def add(self, options: dict[str, Any], **arrays: Any) -> None:
+        present = {field: np.asarray(array) for field, array in arrays.items() if array is not None}
+        for field, array in present.items():
+            self.fields.setdefault(field, []).append(array.ravel())
+        self.cases.append({"options": options, "shapes": {field: array.shape for field, array in present.items()}})
+
+    def write(self) -> None:
+        texts = {"cases": self.cases, "versions": {"torch": torch.__version__, "numpy": np.__version__}}
+        np.savez_compressed(
+            self.path,
+            **{name: np.array(json.dumps(text)) for name, text in texts.items()},
+            **{field: np.concatenate(arrays) for field, arrays in self.fields.items()},
+        )
+        print(f"{self.path.name}: {len(self.cases)} cases, {self.path.stat().st_size} bytes")
+
+
+def tensor(array: Any) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def quantized_weights(
+    g: np.random.Generator, shape: tuple[int, ...], per_channel: bool, asymmetric: bool
+) -> torch.Tensor:
+    channels = shape[0] if per_channel else 1
+    scale = g.uniform(0.005, 0.05, channels).astype(F)
+    zero_point = g.integers(-12, 13, channels) if asymmetric else np.zeros(channels, np.int64)
+    values = tensor(g.integers(-128, 128, shape).astype(np.int8))
+    if per_channel:
+        return torch._make_per_channel_quantized_tensor(values, tensor(scale.astype(np.float64)), tensor(zero_point), 0)
+    return torch._make_per_tensor_quantized_tensor(values, float(scale[0]), int(zero_point[0]))
+
+
+def weight_arrays(w: torch.Tensor) -> dict[str, Any]:
+    per_channel = w.qscheme() == torch.per_channel_affine
+    scale = w.q_per_channel_scales().numpy() if per_channel else np.array(w.q_scale())
+    zero_point = w.q_per_channel_zero_points().numpy() if per_channel else np.array(w.q_zero_point())
+    return {"w": w.int_repr().numpy(), "w_scale": scale.astype(F), "w_zero_point": zero_point}
+
+
+def output_scale(g: np.random.Generator, w: torch.Tensor, x_scale: float) -> float:
+    """A scale that spreads the outputs over the integers."""
+    per_channel = w.qscheme() == torch.per_channel_affine
+    w_scale = float(w.q_per_channel_scales().mean()) if per_channel else w.q_scale()
+    fan_in = w[0].numel()
+    return float(F(x_scale * w_scale * 74 * 74 * fan_in**0.5 / 50 * g.uniform(0.3, 2)))
+
+
+def record_static(g: np.random.Generator) -> None:
+    """Linear and convolution, integers to integers, by both engines."""
+    recorder = Recorder("static")
+    for number in range(160):
+        engine = ("fbgemm", "qnnpack")[number % 2]
+        kind = ("linear", "conv2d", "conv2d", "depthwise")[number // 2 % 4]
+        torch.backends.quantized.engine = engine
+        per_channel, asymmetric, bias, relu = (bool(v) for v in g.integers(2, size=4))
+        options: dict[str, Any] = {"engine": engine, "kind": kind, "relu": relu}
+        high = 128 if kind == "depthwise" else 256  # FBGEMM's depthwise kernel saturates on 8-bit activations
+        if kind == "linear":
+            rows, features, outputs = (int(v) for v in g.integers(1, 40, 3))
+            w = quantized_weights(g, (outputs, features), per_channel, asymmetric)
+            x = g.integers(0, high, (rows, features)).astype(np.uint8)
+        else:
+            groups = 8 * int(g.integers(1, 4)) if kind == "depthwise" else int(g.choice([1, 1, 2, 3]))
+            inputs, outputs = (1, 1) if kind == "depthwise" else (int(v) for v in g.integers(1, 7, 2))
+            kernel = [3, 3] if kind == "depthwise" else [int(v) for v in g.integers(1, 4, 2)]
+            options["stride"] = (
+                [int(g.integers(1, 3))] * 2 if kind == "depthwise" else [int(v) for v in g.integers(1, 3, 2)]
+            )
+            options["padding"] = [1, 1] if kind == "depthwise" else [int(v) for v in g.integers(0, 2, 2)]
+            options["dilation"] = [1, 1] if kind == "depthwise" else [int(v) for v in g.integers(1, 3, 2)]
+            options["groups"] = groups
+            w = quantized_weights(g, (groups * outputs, inputs, *kernel), per_channel, asymmetric)
+            x = g.integers(0, high, (2, groups * inputs, 7, 6)).astype(np.uint8)
+        b = (g.standard_normal(w.shape[0]) * 20).astype(F) if bias else None
+        x_scale, x_zero_point = float(F(g.uniform(0.001, 0.1))), int(g.integers(0, high))
+        y_scale, y_zero_point = output_scale(g, w, x_scale), int(g.integers(0, 256))
+        options.update(x_scale=x_scale, x_zero_point=x_zero_point, y_scale=y_scale, y_zero_point=y_zero_point)
+        qx = torch._make_per_tensor_quantized_tensor(tensor(x), x_scale, x_zero_point)
+        tb = None if b is None else tensor(b)
+        if kind == "linear":
+            packed, run = quantized.linear_prepack(w, tb), quantized.linear_relu if relu else quantized.linear
+        else:
+            geometry = (options["stride"], options["padding"], options["dilation"], options["groups"])
+            packed, run = (
+                quantized.conv2d_prepack(w, tb, *geometry),
+                quantized.conv2d_relu if relu else quantized.conv2d,
+            )
+        y = run(qx, packed, y_scale, y_zero_point).int_repr().numpy()
+        recorder.add(options, x=x, bias=b, y=y, **weight_arrays(w))
+    recorder.write()
+
+
+def record_ties(_: np.random.Generator) -> None:
+    """Linear layers whose scaled accumulators are exact halves: where rounding rules part."""
+    recorder = Recorder("ties")
+    for engine in ("fbgemm", "qnnpack"):
+        torch.backends.quantized.engine = engine
+        for y_zero_point in (0, 1, 100, 101, 255):
+            for bias in (None, np.array([0.25, -0.25, 0.5], F)):
+                x = np.arange(256, dtype=np.uint8).reshape(-1, 1)
+                w = torch._make_per_tensor_quantized_tensor(tensor(np.array([[1], [-1], [3]], np.int8)), 0.5, 0)
+                qx = torch._make_per_tensor_quantized_tensor(tensor(x), 1.0, 128)
+                packed = quantized.linear_prepack(w, None if bias is None else tensor(bias))
+                y = quantized.linear(qx, packed, 1.0, y_zero_point).int_repr().numpy()
+                options = {"engine": engine, "kind": "linear", "relu": False, "x_scale": 1.0, "x_zero_point": 128}
+                options.update(y_scale=1.0, y_zero_point=y_zero_point)
+                recorder.add(options, x=x, bias=bias, y=y, **weight_arrays(w))
+    recorder.write()
+
+
+def record_dynamic(g: np.random.Generator) -> None:
+    """Dynamic linear layers, on inputs that no rounding rule quantizes differently."""
+    recorder = Recorder("dynamic")
+    while len(recorder.cases) < 48:
+        engine = ("fbgemm", "qnnpack")[len(recorder.cases) % 2]
+        torch.backends.quantized.engine = engine
+        rows, features, outputs = (int(v) for v in g.integers(1, 24, 3))
+        per_channel, asymmetric, bias, reduce_range = (bool(v) for v in g.integers(2, size=4))
+        w = quantized_weights(g, (outputs, features), per_channel, asymmetric)
+        x = (g.standard_normal((rows, features)) * 3).astype(F)
+        scale, zero_point = torch._choose_qparams_per_tensor(tensor(x), reduce_range)
+        steps = x * (F(1) / F(scale))
+        if not np.array_equal(np.rint(steps) + zero_point, np.rint(steps + F(zero_point))):
+            continue
+        b = g.standard_normal(outputs).astype(F) if bias else None
+        packed = quantized.linear_prepack(w, None if b is None else tensor(b))
+        y = quantized.linear_dynamic(tensor(x), packed, reduce_range).numpy()
+        recorder.add({"engine": engine, "reduce_range": reduce_range}, x=x, bias=b, y=y, **weight_arrays(w))
+    recorder.write()
+
+
+def stream(g: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """One batch of data of a random shape of distribution."""
+    scale = 10 ** g.uniform(-3, 3)
+    kinds = [
+        lambda: g.standard_normal(shape),
+        lambda: np.abs(g.standard_normal(shape)),
+        lambda: g.laplace(size=shape),
+        lambda: g.standard_normal(shape) * np.where(g.random(shape) < 0.02, 50, 1),
+        lambda: g.uniform(2, 3, shape),
+        lambda: -np.abs(g.standard_t(2, shape)),
+        lambda: np.full(shape, g.standard_normal()),
+    ]
+    return (kinds[g.integers(len(kinds))]() * scale).astype(F)
+
+
+def record_observers(g: np.random.Generator) -> None:
+    """Observers over streams of one to four batches."""
+    recorder = Recorder("observers")
+    names = ["MinMax", "MovingAverageMinMax", "PerChannelMinMax", "MovingAveragePerChannelMinMax", "Histogram"]
+    while len(recorder.cases) < 120:
+        name = names[len(recorder.cases) % len(names)] + "Observer"
+        per_channel, symmetric = "PerChannel" in name, bool(g.integers(2))
+        dtype = ("quint8", "qint8")[g.integers(2)]
+        qscheme = f"per_{'channel' if per_channel else 'tensor'}_{'symmetric' if symmetric else 'affine'}"
+        options: dict[str, Any] = {"dtype": dtype, "qscheme": qscheme}
+        if g.integers(2) and not (symmetric and dtype == "quint8"):
+            options["reduce_range"] = True
+        elif g.integers(3) == 0:
+            options["quant_min"], options["quant_max"] = (0, 15) if dtype == "quint8" else (-8, 7)
+        if per_channel:
+            options["ch_axis"] = int(g.integers(3))
+        if "MovingAverage" in name:
+            options["averaging_constant"] = float(g.choice([0.01, 0.5]))
+        batches = [stream(g, (4, 5, 6)) for _ in range(g.integers(1, 5))]
+        arguments = {**options, "dtype": getattr(torch, dtype), "qscheme": getattr(torch, qscheme)}
+        observer = getattr(taq, name)(**arguments)
+        try:
+            for x in batches:
+                observer(tensor(x))
+            scale, zero_point = observer.calculate_qparams()
+        except AssertionError:  # torch's own: an average of constant data crossed its bounds
+            continue
+        arrays = {f"batch{i}": x for i, x in enumerate(batches)}
+        recorder.add({"observer": name, **options}, scale=scale.numpy(), zero_point=zero_point.numpy(), **arrays)
+    recorder.write()
+
+
+def record_affine(g: np.random.Generator) -> None:
+    """quantize, dequantize, and fake-quantize with its gradient, ties included."""
+    recorder = Recorder("affine")
+    for number in range(40):
+        dtype = ("quint8", "qint8")[number % 2]
+        low, high = (0, 255) if dtype == "quint8" else (-128, 127)
+        scale, zero_point = (
+            float(F(2.0 ** g.integers(-6, 3) if number % 4 < 2 else g.uniform(0.001, 2))),
+            int(g.integers(low, high + 1)),
+        )
+        on_grid = (g.integers(-600, 600, 60) / 2).astype(F) * F(scale)
+        x = np.concatenate([on_grid, (g.standard_normal(60) * 100 * scale).astype(F), [F(0), F(-0.0)]]).astype(F)
+        q = torch.quantize_per_tensor(tensor(x), scale, zero_point, getattr(torch, dtype))
+        leaf = tensor(x).requires_grad_()
+        fake = torch.fake_quantize_per_tensor_affine(leaf, scale, zero_point, low, high)
+        fake.sum().backward()
+        recorder.add(
+            {"dtype": dtype, "scale": scale, "zero_point": zero_point},
+            x=x, q=q.int_repr().numpy(), dequantized=q.dequantize().numpy(),
+            fake=fake.detach().numpy(), gradient=leaf.grad.numpy(),
+        )  # fmt: skip
+    recorder.write()
+
+
+def record_dynamic_qparams(g: np.random.Generator) -> None:
+    """The dynamic rule, on ordinary, one-sided, tiny and near-tie ranges."""
+    recorder = Recorder("dynamic_qparams")
+    torch.backends.quantized.engine = "fbgemm"  # under qnnpack, torch ignores reduce_range here too
+    bounds = []
+    for number in range(400):
+        scale = 10 ** g.uniform(-9, 4)
+        low, high = (g.standard_normal(2) * scale).astype(F)
+        if number % 4 == 0:
+            low, high = F(-scale * g.integers(1, 255)), F(scale * g.integers(1, 255))
+        bounds.append((min(low, high), max(low, high)))
+    for reduce_range in (False, True):
+        results = [torch._choose_qparams_per_tensor(tensor(np.array(b, F)), reduce_range) for b in bounds]
+        scale, zero_point = np.array([r[0] for r in results]), np.array([r[1] for r in results])
+        recorder.add({"reduce_range": reduce_range}, bounds=np.array(bounds, F), scale=scale, zero_point=zero_point)
+    recorder.write()
+
+
+if __name__ == "__main__":
+    warnings.filterwarnings("ignore")
+    for seed, record in enumerate(
+        [record_static, record_ties, record_dynamic, record_observers, record_affine, record_dynamic_qparams]
+    ):
+        record(np.random.default_rng(seed))

@@ -1,0 +1,139 @@
+"""Runs kernels on memory that ends at a page nobody may touch: one byte read or written too far is a segmentation
+fault.
+
+    python guarded.py ISA            prints "ok" and the number of calls; test_guard_pages.py runs it
+
+Every array a kernel sees (input, packed weights, tables, workspace, output) is placed so that its last byte, then its
+first, touches a forbidden page. Sizes are ragged: one more and one less than every multiple that a kernel cares
+about.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import math
+import mmap
+import sys
+from typing import Any
+
+import numpy as np
+
+from nanoquant.kernels import native
+from nanoquant.kernels.packed import Input, Output, PackedWeights
+
+faulthandler.enable()
+PAGE = mmap.PAGESIZE
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+READ_WRITE, PRIVATE_ANONYMOUS = 3, 0x22
+
+
+class Guarded:
+    """An array between two forbidden pages, touching the upper (`at_end`) or the lower one."""
+
+    def __init__(self, array: np.ndarray, at_end: bool, alignment: int = 1) -> None:
+        pages = -(-array.nbytes // PAGE)
+        self.size = (pages + 2) * PAGE
+        self.base = libc.mmap(None, self.size, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0)
+        for guard in (self.base, self.base + (pages + 1) * PAGE):
+            assert libc.mprotect(guard, PAGE, 0) == 0
+        start = self.base + PAGE + (pages * PAGE - array.nbytes if at_end else 0)
+        start -= start % alignment
+        memory = (ctypes.c_uint8 * array.nbytes).from_address(start)
+        self.array = np.frombuffer(memory, dtype=array.dtype).reshape(array.shape)
+        self.array[...] = array
+
+    def close(self) -> None:
+        libc.munmap(self.base, self.size)
+
+
+def guarded_conv(packed: PackedWeights, x: np.ndarray, wanted: Output, isa: int, at_end: bool) -> np.ndarray:
+    """`PackedWeights.conv2d` with everything in guarded memory."""
+    lib, ffi = native.lib, native.ffi
+    inner = packed._pack(isa)
+    bound = packed._bind(inner, Input(0.1, 3), wanted)
+    keep = []
+
+    def guard(array: np.ndarray, ctype: str, alignment: int = 1) -> Any:
+        place = Guarded(array, at_end, alignment)
+        keep.append(place)
+        return ffi.cast(ctype, place.array.ctypes.data) if array.nbytes else ffi.NULL
+
+    struct, epilogue = ffi.new("nq_packed *", inner.struct[0]), ffi.new("nq_epilogue *", bound.epilogue[0])
+    struct.weights = guard(inner.arrays[0], "void *", alignment=64)
+    if len(inner.arrays) > 3:
+        struct.zero_point = guard(inner.arrays[3], "int32_t *")
+    for name, table, ctype in zip(
+        ("init", "badd", "mul"), bound.tables, ("int32_t *", "float *", "float *"), strict=True
+    ):
+        setattr(epilogue, name, guard(table, ctype))
+    batch, height, width, _ = x.shape
+    needed = lib.nq_conv_workspace(struct, epilogue, batch, height, width)
+    workspace = guard(np.empty(needed, np.uint8), "void *", alignment=64)
+    dtype = np.int32 if wanted.accumulators else np.float32 if wanted.scale is None else wanted.dtype
+    out = Guarded(np.zeros(packed.out_shape(batch, height, width), dtype), at_end)
+    status = lib.nq_conv(
+        struct,
+        epilogue,
+        guard(x, "void *"),
+        batch,
+        height,
+        width,
+        ffi.cast("void *", out.array.ctypes.data),
+        workspace,
+        needed,
+    )
+    assert status == lib.NQ_OK, status
+    result = out.array.copy()
+    for place in (*keep, out):
+        place.close()
+    return result
+
+
+def run_convolutions(isa: int, at_end: bool) -> int:
+    """Ragged layers: the output must equal that of the same call on ordinary memory."""
+    g = np.random.default_rng(0)
+    calls = 0
+    for _ in range(250):
+        groups = int(g.choice([1, 1, 1, 2, 4, 16]))
+        inputs, outputs = int(g.choice([1, 2, 3, 4, 5, 17, 63])), int(g.choice([1, 3, 15, 16, 17, 33, 65]))
+        kernel = tuple(int(k) for k in g.choice([1, 1, 2, 3], 2))
+        padding, stride = tuple(int(p) for p in g.integers(0, 2, 2)), tuple(int(s) for s in g.integers(1, 3, 2))
+        dilation = tuple(int(d) for d in g.integers(1, 3, 2))
+        w = g.integers(-128, 128, (groups * outputs, inputs, *kernel)).astype(np.int8)
+        zero_point = np.int64(g.choice([0, 5]))
+        packed = PackedWeights(w, np.float32(0.01), zero_point, None, stride, padding, dilation, groups)
+        size = (int(g.integers(1, 3)), int(g.integers(5, 9)), int(g.integers(5, 9)), groups * inputs)
+        x = g.integers(0, 256, size).astype(np.uint8)
+        for wanted in (Output(1.0, 128), Output(), Output(accumulators=True)):
+            plain = packed.conv2d(x, Input(0.1, 3), wanted, isa=native.isa_names()[isa])
+            assert np.array_equal(guarded_conv(packed, x, wanted, isa, at_end), plain)
+            calls += 1
+    return calls
+
+
+def run_elementwise(isa: int, at_end: bool) -> int:
+    """quantize and dequantize at every length up to 200."""
+    scale, zero_point = np.float32([0.1]), np.int32([3])
+    lib, ffi = native.lib, native.ffi
+    for count in range(1, 200):
+        x = Guarded(np.linspace(-5, 5, count, dtype=np.float32), at_end)
+        q = Guarded(np.zeros(count, np.uint8), at_end)
+        affine = native._affine(q.array.dtype, (1, 1, count), scale, zero_point, 0, 255)
+        addresses = ffi.cast("float *", x.array.ctypes.data), ffi.cast("void *", q.array.ctypes.data)
+        assert lib.nq_quantize(isa, affine, *addresses) == lib.NQ_OK
+        assert lib.nq_dequantize(isa, affine, addresses[1], addresses[0]) == lib.NQ_OK
+        assert math.isfinite(x.array.sum())
+        x.close()
+        q.close()
+    return 2 * 199
+
+
+if __name__ == "__main__":
+    number = native.isa_number(sys.argv[1])
+    total = sum(run(number, at_end) for run in (run_convolutions, run_elementwise) for at_end in (True, False))
+    print("ok", total)

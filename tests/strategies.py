@@ -1,0 +1,112 @@
+"""Hypothesis strategies: legal values over their whole domain, built rather than filtered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from nanoquant.scheme import QDType, qint8, qint32, quint8
+
+F32 = np.finfo(np.float32)
+
+dtypes = st.sampled_from([quint8, qint8])
+scales = st.floats(float(F32.tiny), float(F32.max), width=32, allow_subnormal=False)
+everyday_scales = st.floats(2.0**-20, 2.0**10, width=32)
+finite_floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def zero_points(dtype: QDType) -> st.SearchStrategy[int]:
+    """Any integer of the dtype (0 for qint32, whose every other choice only narrows the range)."""
+    return st.just(0) if dtype == qint32 else st.integers(dtype.quant_min, dtype.quant_max)
+
+
+def float_arrays(max_dims: int = 3, max_side: int = 12, elements: Any = finite_floats) -> st.SearchStrategy[Any]:
+    """Float32 arrays of any shape, empty ones included."""
+    return hnp.arrays(
+        np.float32, hnp.array_shapes(min_dims=0, max_dims=max_dims, min_side=0, max_side=max_side), elements=elements
+    )
+
+
+@st.composite
+def strided_float_arrays(draw: Any) -> np.ndarray:
+    """Float32 arrays that are not contiguous: reversed, sliced, transposed."""
+    array = draw(float_arrays(max_dims=3, max_side=8))
+    steps = tuple(slice(None, None, draw(st.sampled_from([1, -1, 2, -2]))) for _ in array.shape)
+    return np.asarray(array[steps]).transpose(draw(st.permutations(range(array.ndim))))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An integer layer and an input for it; arrays are drawn from `seed`."""
+
+    seed: int
+    batch: int
+    height: int
+    width: int
+    groups: int
+    inputs: int  # per group
+    outputs: int  # per group
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    extreme: bool  # integers from the ends of their ranges only
+    signed: bool  # int8 activations
+    asymmetric: bool
+    per_channel: bool
+    bias: bool
+    relu: bool
+
+    def arrays(self) -> dict[str, Any]:
+        """Input, weights, zero points, scales, bias."""
+        g = np.random.default_rng(self.seed)
+        outputs = self.groups * self.outputs
+        dtype = np.dtype(np.int8 if self.signed else np.uint8)
+        low = np.iinfo(dtype).min
+        x_shape = (self.batch, self.height, self.width, self.groups * self.inputs)
+        w_shape = (outputs, self.inputs, *self.kernel)
+        if self.extreme:
+            x, w = g.choice([low, low + 255], x_shape), g.choice([-128, 127], w_shape)
+        else:
+            x, w = g.integers(low, low + 256, x_shape), g.integers(-128, 128, w_shape)
+        channels = (outputs,) if self.per_channel else ()
+        return {
+            "x": x.astype(dtype),
+            "x_zero_point": int(g.choice([low, low + 255, low + 128, int(g.integers(low, low + 256))])),
+            "w": w.astype(np.int8),
+            "w_scale": np.asarray(g.uniform(0.001, 0.1, channels), np.float32),
+            "w_zero_point": np.asarray(g.integers(-128, 128, channels) if self.asymmetric else np.zeros(channels, int)),
+            "bias": (g.standard_normal(outputs) * 50).astype(np.float32) if self.bias else None,
+        }
+
+
+@st.composite
+def layers(draw: Any, linear: bool = False) -> Layer:
+    """Layers small enough for an oracle, over every argument; `linear`: 1 x 1 kernels over one line of pixels."""
+    pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
+    one = st.just((1, 1))
+    kernel, dilation = draw(one if linear else pair), draw(one if linear else pair)
+    padding = (0, 0) if linear else draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
+    least = [max(1, d * (k - 1) + 1 - 2 * p) for d, k, p in zip(dilation, kernel, padding, strict=True)]
+    groups = 1 if linear else draw(st.sampled_from([1, 1, 2, 3, 4, 6, 16, 17]))
+    wide = 40 if groups == 1 else 6
+    flags = {name: draw(st.booleans()) for name in ("extreme", "signed", "asymmetric", "per_channel", "bias", "relu")}
+    return Layer(
+        seed=draw(seeds),
+        batch=1 if linear else draw(st.integers(0, 2)),
+        height=1 if linear else draw(st.integers(least[0], least[0] + 5)),
+        width=draw(st.integers(0, 20)) if linear else draw(st.integers(least[1], least[1] + 5)),
+        groups=groups,
+        inputs=draw(st.integers(1, 200 if linear else wide)),
+        outputs=draw(st.integers(1, 150 if linear else wide)),
+        kernel=kernel,
+        stride=(1, 1) if linear else draw(pair),
+        padding=padding,
+        dilation=dilation,
+        **flags,
+    )

@@ -1,0 +1,176 @@
+"""affine and its C twin: quantize, dequantize, fake_quantize."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import oracles
+import pytest
+import strategies
+from golden_vectors import cases
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from nanoquant import qint8, qint32, quantize_per_channel, quantize_per_tensor, quint8
+from nanoquant.affine import dequantize, fake_quantize, quantize
+from nanoquant.kernels import native
+from nanoquant.scheme import QDTYPES, QDType
+
+values = st.floats(width=32, allow_nan=False)  # infinities included
+
+
+@st.composite
+def grids(draw: Any) -> tuple[QDType, float, int]:
+    dtype = draw(st.sampled_from([quint8, qint8, qint32]))
+    return dtype, draw(strategies.scales), draw(strategies.zero_points(dtype))
+
+
+@given(values, grids())
+@example(0.0, (quint8, 1.0, 0))
+@example(-0.0, (qint8, 1.0, -128))
+@example(0.27393994, (quint8, 0.00214854861, 0))  # 128 by the reciprocal, 127 by division
+@example(float("inf"), (quint8, 3e38, 255))
+@example(2.5, (qint8, 1.0, 1))
+def test_quantize_against_exact_arithmetic(x: float, grid: tuple[QDType, float, int]) -> None:
+    dtype, scale, zero_point = grid
+    expected = oracles.quantize(x, scale, zero_point, dtype.quant_min, dtype.quant_max)
+    assert quantize(x, scale, zero_point, dtype) == expected
+    assert quantize_per_tensor(x, scale, zero_point, dtype).int_repr().item() == expected
+
+
+@given(strategies.float_arrays(elements=values), grids())
+def test_c_equals_numpy_on_every_isa(x: np.ndarray, grid: tuple[QDType, float, int]) -> None:
+    dtype, scale, zero_point = grid
+    expected = quantize(x, scale, zero_point, dtype)
+    scales, zeros = np.array([scale], np.float32), np.array([zero_point], np.int32)
+    for name in native.available_isas():
+        number = native.isa_number(name)
+        q = native.quantize(x, (1, 1, x.size), scales, zeros, dtype.storage, dtype.quant_min, dtype.quant_max, number)
+        assert np.array_equal(q, expected), name
+        y = native.dequantize(q, (1, 1, x.size), scales, zeros, dtype.quant_min, dtype.quant_max, number)
+        assert np.array_equal(y, dequantize(expected, scale, zero_point)), name
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 16383, 16384, 16385, 300_001])
+@pytest.mark.parametrize("dtype", QDTYPES.values(), ids=QDTYPES)
+def test_every_length(count: int, dtype: QDType, isa: str) -> None:
+    x = (np.random.default_rng(count).standard_normal(count) * 50).astype(np.float32)
+    scales, zeros, number = np.float32([0.37]), np.int32([3]), native.isa_number(isa)
+    q = native.quantize(x, (1, 1, count), scales, zeros, dtype.storage, dtype.quant_min, dtype.quant_max, number)
+    assert np.array_equal(q, quantize(x, 0.37, 3, dtype))
+    y = native.dequantize(q, (1, 1, count), scales, zeros, dtype.quant_min, dtype.quant_max, number)
+    assert np.array_equal(y, dequantize(q, 0.37, 3))
+
+
+@given(st.integers(0, 255), strategies.everyday_scales, strategies.dtypes, st.data())
+def test_integers_survive_the_round_trip(q: int, scale: float, dtype: QDType, data: st.DataObject) -> None:
+    zero_point = data.draw(strategies.zero_points(dtype))
+    q += dtype.quant_min
+    assert quantize(dequantize(q, scale, zero_point), scale, zero_point, dtype) == q
+
+
+@given(st.floats(-1e4, 1e4, width=32), strategies.everyday_scales, strategies.dtypes, st.data())
+def test_error_is_at_most_half_a_step_inside_the_range(
+    x: float, scale: float, dtype: QDType, data: st.DataObject
+) -> None:
+    zero_point = data.draw(strategies.zero_points(dtype))
+    low, high = (scale * (q - zero_point) for q in (dtype.quant_min, dtype.quant_max))
+    error = abs(float(fake_quantize(x, scale, zero_point, dtype.quant_min, dtype.quant_max)) - x)
+    if low <= x <= high:
+        assert error <= scale / 2 * (1 + 2**-14)  # x * (1 / scale) carries two roundings of |x / scale| <= 255
+    else:
+        assert error <= max(low - x, x - high) + scale / 2 * (1 + 2**-14)
+
+
+@given(st.lists(values, min_size=2, max_size=2), grids())
+def test_monotone(pair: list[float], grid: tuple[QDType, float, int]) -> None:
+    dtype, scale, zero_point = grid
+    small, large = (int(quantize(x, scale, zero_point, dtype)) for x in sorted(pair))
+    assert small <= large
+
+
+@given(grids())
+def test_zero_is_exact(grid: tuple[QDType, float, int]) -> None:
+    dtype, scale, zero_point = grid
+    assert quantize(0.0, scale, zero_point, dtype) == zero_point
+    assert dequantize(zero_point, scale, zero_point) == 0.0
+
+
+@given(st.floats(-1e3, 1e3, width=32), strategies.everyday_scales)
+def test_a_narrow_symmetric_range_is_odd(x: float, scale: float) -> None:
+    assert quantize(-x, scale, 0, qint8, None, -127, 127) == -quantize(x, scale, 0, qint8, None, -127, 127)
+
+
+def test_the_full_int8_range_is_not_odd() -> None:
+    assert quantize(-200.0, 1.0, 0, qint8) == -128 != -quantize(200.0, 1.0, 0, qint8)
+
+
+@given(st.floats(-1e3, 1e3, width=32), st.integers(-8, 8))
+def test_powers_of_two_commute(x: float, power: int) -> None:
+    assert quantize(x * 2.0**power, 0.5 * 2.0**power, 7, quint8) == quantize(x, 0.5, 7, quint8)
+
+
+@given(strategies.seeds, st.integers(0, 3))
+def test_per_channel_is_a_stack_of_per_tensor(seed: int, axis: int) -> None:
+    g = np.random.default_rng(seed)
+    x = (g.standard_normal((2, 3, 4, 5)) * 10).astype(np.float32)
+    scale = g.uniform(0.01, 1, x.shape[axis]).astype(np.float32)
+    zero_point = g.integers(-128, 128, x.shape[axis])
+    q = quantize_per_channel(x, scale, zero_point, axis, qint8)
+    for c in range(x.shape[axis]):
+        expected = quantize(x.take(c, axis), scale[c], zero_point[c], qint8)
+        assert np.array_equal(q.int_repr().array.take(c, axis), expected)
+        assert np.array_equal(q.dequantize().array.take(c, axis), dequantize(expected, scale[c], zero_point[c]))
+
+
+@given(strategies.strided_float_arrays())
+def test_strides_do_not_matter(x: np.ndarray) -> None:
+    expected = quantize(x.copy(), 0.5, 3, quint8)
+    assert np.array_equal(quantize(x, 0.5, 3, quint8), expected)
+    assert np.array_equal(quantize_per_tensor(x, 0.5, 3, quint8).int_repr(), expected)
+    assert quantize_per_tensor(x, 0.5, 3, quint8).dequantize().shape == x.shape
+
+
+def test_ties_go_to_even_before_the_zero_point_is_added() -> None:
+    x = np.float32([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5]) / 4
+    for zero_point in (0, 1, 2):
+        assert quantize(x, 0.25, zero_point, qint8).tolist() == [v + zero_point for v in (-2, -2, 0, 0, 2, 2)]
+
+
+def test_golden_vectors() -> None:
+    """torch's fake_quantize is our rule. Its quantize_per_tensor adds the zero point first, and differs near ties only."""
+    for options, arrays in cases("affine"):
+        dtype = QDTYPES[options["dtype"]]
+        scale, zero_point, limits = options["scale"], options["zero_point"], (dtype.quant_min, dtype.quant_max)
+        x, ours = arrays["x"], quantize(arrays["x"], scale, zero_point, dtype)
+        assert np.array_equal(fake_quantize(x, scale, zero_point, *limits), arrays["fake"])
+        theirs = np.array([oracles.quantize_adding_first(v, scale, zero_point, *limits) for v in x])
+        assert np.array_equal(theirs, arrays["q"])
+        assert np.array_equal(dequantize(arrays["q"], scale, zero_point), arrays["dequantized"])
+        steps = x * (np.float32(1) / np.float32(scale))
+        near_tie = np.abs(np.abs(steps - np.trunc(steps)) - 0.5) < 2**-14
+        assert np.array_equal(ours[~near_tie], arrays["q"][~near_tie])
+
+
+def test_nan_is_an_error_everywhere(isa: str) -> None:
+    for size in (1, 16, 100):
+        x = np.zeros(size, np.float32)
+        x[size // 2] = np.nan
+        with pytest.raises(ValueError, match="NaN"):
+            quantize(x, 1.0, 0)
+        with pytest.raises(ValueError, match="NaN"):
+            native.quantize(
+                x, (1, 1, size), np.float32([1]), np.int32([0]), np.dtype(np.uint8), 0, 255, native.isa_number(isa)
+            )
+
+
+def test_bad_arguments() -> None:
+    with pytest.raises(ValueError, match="needs an axis"):
+        quantize([1.0, 2.0], [1.0, 2.0], [0, 0])
+    with pytest.raises(ValueError, match="axis 3 is out of range for an array with 1 dim"):
+        quantize([1.0], [1.0], [0], axis=3)
+    with pytest.raises(ValueError, match=r"takes one scale .* shapes \(2,\)"):
+        quantize_per_tensor([1.0], [1.0, 2.0], 0, quint8)
+    with pytest.raises(ValueError, match="has 3 channels; got 2 scales"):
+        quantize_per_channel(np.zeros((3, 2)), [1, 2], [0, 0], 0, quint8)

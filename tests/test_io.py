@@ -1,0 +1,202 @@
+"""io: what is saved comes back, and a damaged file says what is wrong with it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import test_eager
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import nanoquant as nq
+from nanoquant import nn, quantization
+from nanoquant.io import FileError, file
+
+
+def round_trip(what: Any, folder: Path, classes: Any = ()) -> Any:
+    nq.save(what, folder / "model.nq")
+    return nq.load(folder / "model.nq", classes=classes)
+
+
+def test_a_float_model(tmp_path: Path) -> None:
+    net, x = test_eager.trained()
+    again = round_trip(net.eval(), tmp_path, [test_eager.Net])
+    assert type(again) is test_eager.Net
+    assert np.array_equal(again(x).array, net(x).array)
+    assert not again.training
+    nn.CrossEntropyLoss()(again.train()(x), np.arange(16) % 5).backward()
+    assert all(p.grad is not None for p in again.parameters())
+
+
+@pytest.mark.parametrize("engine", ["fbgemm", "qnnpack"])
+def test_a_quantized_model(tmp_path: Path, engine: str) -> None:
+    """Loads without building, preparing and converting; keeps its numerics whatever the engine is when it is loaded."""
+    _, converted, x = test_eager.quantized_statically(engine)
+    expected = converted(x).array
+    nq.backends.quantized.engine = "qnnpack" if engine == "fbgemm" else "fbgemm"
+    again = round_trip(converted, tmp_path, [test_eager.Net])
+    assert np.array_equal(again(x).array, expected)
+    assert repr(again) == repr(converted)
+
+
+def test_a_dynamic_model_needs_no_classes(tmp_path: Path) -> None:
+    model = quantization.quantize_dynamic(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)))
+    x = nq.randn(3, 4)
+    assert np.array_equal(round_trip(model, tmp_path)(x).array, model(x).array)
+
+
+def test_quantized_files_are_about_a_quarter(tmp_path: Path) -> None:
+    model = nn.Sequential(quantization.QuantStub(), nn.Linear(300, 300), quantization.DeQuantStub()).eval()
+    nq.save(model, tmp_path / "float.nq")
+    model.qconfig = quantization.get_default_qconfig("x86")
+    prepared = quantization.prepare(model)
+    prepared(nq.randn(8, 300))
+    nq.save(quantization.convert(prepared), tmp_path / "int8.nq")
+    assert os.path.getsize(tmp_path / "float.nq") > 3.7 * os.path.getsize(tmp_path / "int8.nq")
+
+
+def test_state(tmp_path: Path) -> None:
+    net, _ = test_eager.trained()
+    state = round_trip(net.state_dict(), tmp_path)
+    assert {k: v.tolist() for k, v in state.items()} == {k: np.asarray(v).tolist() for k, v in net.state_dict().items()}
+    test_eager.Net().load_state_dict(state)
+
+
+def test_what_is_shared_stays_shared(tmp_path: Path) -> None:
+    layer = nn.Linear(3, 3)
+    tied = nn.Linear(3, 3)
+    tied.weight = layer.weight
+    again = round_trip(nn.Sequential(layer, layer, tied), tmp_path)
+    assert again[0] is again[1]
+    assert again[0].weight is again[2].weight
+
+
+def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
+    _, converted, x = test_eager.quantized_statically("x86")
+    nq.save(converted, tmp_path / "before.nq")
+    converted(x)  # packed weights are no part of a file
+    nq.save(converted, tmp_path / "after.nq")
+    assert (tmp_path / "before.nq").read_bytes() == (tmp_path / "after.nq").read_bytes()
+
+
+def test_buffers_of_every_kind(tmp_path: Path) -> None:
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("array", np.arange(6).reshape(2, 3)[:, ::-1])
+            self.register_buffer("tensor", nq.ones(2))
+            self.register_buffer("none", None)
+            self.register_buffer("transient", np.bool_([True]), persistent=False)
+            self.register_parameter("empty", None)
+            self.options = {"tuple": (1, (2.5, None), [True, "x"])}["tuple"]
+            self.dtype, self.scheme = nq.qint8, nq.per_channel_affine
+
+    again = round_trip(Odd(), tmp_path, [Odd])
+    assert again.array.tolist() == [[2, 1, 0], [5, 4, 3]]
+    assert isinstance(again.tensor, nq.Tensor)
+    assert again.none is again.empty is None
+    assert (again.options, again.dtype, again.scheme) == (
+        (1, (2.5, None), [True, "x"]),
+        nq.qint8,
+        nq.per_channel_affine,
+    )
+    assert list(again.state_dict()) == ["array", "tensor"]
+
+
+def test_what_a_file_cannot_hold_is_named(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(2, 2))
+    model.qconfig = quantization.get_default_qconfig("x86")
+    with pytest.raises(TypeError, match=r"the model \(Sequential\): its attribute 'qconfig' is a QConfig"):
+        nq.save(model, tmp_path / "x")
+    del model.qconfig
+    model[0].register_forward_hook(lambda *_: None)
+    with pytest.raises(TypeError, match=r"0 \(Linear\) has hooks.*convert a prepared model first"):
+        nq.save(model, tmp_path / "x")
+    with pytest.raises(TypeError, match="a file holds arrays of bool, uint8"):
+        nq.save({"a": np.zeros(2, np.complex64)}, tmp_path / "x")
+
+
+def test_a_users_class_must_be_given(tmp_path: Path) -> None:
+    net, _ = test_eager.trained()
+    with pytest.raises(FileError, match=r"class 'Net': give it to load\(path, classes=\[Net\]\)"):
+        round_trip(net, tmp_path)
+
+
+def damaged(folder: Path, change: Any) -> Path:
+    """A good file with its header changed."""
+    path = folder / "damaged.nq"
+    nq.save({"a": np.arange(4, dtype=np.float32)}, path)
+    data = path.read_bytes()
+    magic, version, length = file.PREFIX.unpack_from(data)
+    header = json.loads(data[file.PREFIX.size : file.PREFIX.size + length])
+    change(header)
+    text = json.dumps(header).encode().ljust(length + 200)
+    start = -(-(file.PREFIX.size + len(text)) // 64) * 64
+    path.write_bytes((file.PREFIX.pack(magic, version, len(text)) + text).ljust(start, b"\0") + data[-16:])
+    return path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda h: h["arrays"][0].update(shape=[5]),
+        lambda h: h["arrays"][0].update(shape=[-4]),
+        lambda h: h["arrays"][0].update(shape=[2**40, 2**40]),
+        lambda h: h["arrays"][0].update(shape=[4.0]),
+        lambda h: h["arrays"][0].update(shape=None),
+        lambda h: h["arrays"][0].update(dtype="object"),
+        lambda h: h["arrays"][0].update(offset=64),
+        lambda h: h["arrays"][0].update(offset=3),
+        lambda h: h["arrays"][0].update(offset=-64),
+        lambda h: h["arrays"].clear(),
+        lambda h: h.pop("content"),
+        lambda h: h.update(content={"module": {"class": "nn.Linear"}}),
+        lambda h: h.update(content={"module": 3}),
+    ],
+)
+def test_damaged_headers(tmp_path: Path, change: Any) -> None:
+    with pytest.raises(FileError, match="damaged"):
+        nq.load(damaged(tmp_path, change))
+
+
+def test_a_file_cannot_name_code_to_run(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="class 'os.system': give it to load"):
+        nq.load(damaged(tmp_path, lambda h: h.update(content={"module": {"class": "os.system"}})))
+
+
+def test_damaged_files(tmp_path: Path) -> None:
+    path = tmp_path / "model.nq"
+    nq.save({"a": np.arange(100)}, path)
+    data = path.read_bytes()
+    for cut in (0, 10, 30, len(data) - 1):
+        path.write_bytes(data[:cut])
+        with pytest.raises(FileError, match="not a nanoquant file|cut short|damaged"):
+            nq.load(path)
+    path.write_bytes(data[:8] + b"\x09" + data[9:])
+    with pytest.raises(FileError, match="format version 9"):
+        nq.load(path)
+    path.write_bytes(b"PK\x03\x04" + data[4:])
+    with pytest.raises(FileError, match="is not a nanoquant file"):
+        nq.load(path)
+    with pytest.raises(FileNotFoundError):
+        nq.load(tmp_path / "absent.nq")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # the folder may be shared
+@given(st.integers(0, 10**6), st.binary(min_size=1, max_size=8))
+def test_any_damage_is_noticed_or_harmless(tmp_path: Path, position: int, patch: bytes) -> None:
+    path = tmp_path / "model.nq"
+    nq.manual_seed(0)
+    nq.save(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), path)
+    data = bytearray(path.read_bytes())
+    start = position % len(data)
+    data[start : start + len(patch)] = patch
+    path.write_bytes(data)
+    with contextlib.suppress(FileError):
+        assert isinstance(nq.load(path), nn.Module | dict)

@@ -1,0 +1,362 @@
+"""The kernels: every instruction set, through one tester, equals the NumPy specification bit for bit.
+
+`run` computes a layer on one instruction set; `specify` by `kernels.reference` and `numerics`; and the specification
+itself equals `oracles`, which shares no code with it.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+import oracles
+import pytest
+import strategies
+from hypothesis import given, settings
+from strategies import Layer
+
+from nanoquant import numerics
+from nanoquant.kernels import native, reference
+from nanoquant.kernels.packed import Input, Output, PackedWeights
+from nanoquant.numerics import Profile
+
+OUTPUTS = [
+    Output(0.5, 0, np.dtype(np.uint8)),
+    Output(20.0, 128, np.dtype(np.uint8)),
+    Output(3.0, -7, np.dtype(np.int8)),
+    Output(3.0, 100, np.dtype(np.uint8), quant_min=90, quant_max=150),
+    Output(),
+    Output(accumulators=True),
+]
+
+
+def pack(layer: Layer, arrays: dict[str, Any], profile: Profile = Profile.fbgemm) -> PackedWeights:
+    return PackedWeights(
+        arrays["w"], arrays["w_scale"], arrays["w_zero_point"], arrays["bias"],
+        layer.stride, layer.padding, layer.dilation, layer.groups, profile,
+    )  # fmt: skip
+
+
+def run(layer: Layer, packed: PackedWeights, x: np.ndarray, given_: Input, wanted: Output, isa: str) -> np.ndarray:
+    """The layer by the C library: one line of pixels under a 1 x 1 kernel as a linear layer."""
+    if x.shape[:2] == (1, 1) and layer.kernel == (1, 1) and layer.padding == (0, 0) and layer.stride == (1, 1):
+        return packed.linear(x[0, 0], given_, wanted, isa=isa)[np.newaxis, np.newaxis]
+    return packed.conv2d(x, given_, wanted, isa=isa)
+
+
+def specify(layer: Layer, arrays: dict[str, Any], given_: Input, wanted: Output, profile: Profile) -> np.ndarray:
+    """The layer by the NumPy specification."""
+    geometry = (layer.stride, layer.padding, layer.dilation, layer.groups)
+    acc = reference.accumulate(arrays["x"], given_.zero_point, arrays["w"], arrays["w_zero_point"], *geometry)
+    if wanted.accumulators:
+        return acc.astype(np.int32)
+    outputs = arrays["w"].shape[0]
+    w_zero = np.broadcast_to(arrays["w_zero_point"], (outputs,)).reshape(-1, 1, 1, 1)
+    magnitude = np.abs(arrays["w"].astype(np.int64) - w_zero).sum(axis=(1, 2, 3))
+    limits = np.iinfo(wanted.dtype)
+    epilogue = numerics.bind(
+        profile, given_.scale, arrays["w_scale"], arrays["bias"], magnitude, wanted.scale, wanted.zero_point,
+        limits.min if wanted.quant_min is None else wanted.quant_min,
+        limits.max if wanted.quant_max is None else wanted.quant_max, wanted.relu,
+    )  # fmt: skip
+    return epilogue(acc).astype(np.float32 if wanted.scale is None else wanted.dtype)
+
+
+def compare(layer: Layer, profile: Profile, outputs: list[Output]) -> None:
+    """Runs a layer everywhere and compares; reports the first difference in full."""
+    arrays = layer.arrays()
+    given_ = Input(0.037, arrays["x_zero_point"], arrays["x"].dtype)
+    packed = pack(layer, arrays, profile)
+    for wanted in outputs:
+        wanted = wanted._replace(relu=layer.relu)
+        expected = specify(layer, arrays, given_, wanted, profile)
+        for isa in native.available_isas():
+            got = run(layer, packed, arrays["x"], given_, wanted, isa)
+            assert got.shape == expected.shape
+            if not np.array_equal(got, expected):
+                where = tuple(int(i) for i in np.argwhere(got != expected)[0])
+                raise AssertionError(f"{isa}, {profile}, {wanted}: {got[where]} at {where}, expected {expected[where]}")
+
+
+@given(strategies.layers())
+def test_convolutions(layer: Layer) -> None:
+    for profile in Profile:
+        compare(layer, profile, OUTPUTS)
+
+
+@given(strategies.layers(linear=True))
+def test_linear_layers(layer: Layer) -> None:
+    for profile in Profile:
+        compare(layer, profile, OUTPUTS)
+
+
+TILES = [0, 1, 2, 5, 6, 7, 8, 9, 12, 13, 17]
+STRIPS = [1, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65, 80, 129]
+DEPTHS = [1, 2, 3, 4, 5, 7, 8, 9, 63, 64, 65]
+
+
+@pytest.mark.parametrize("rows", TILES)
+def test_every_tile_edge(rows: int) -> None:
+    """Rows, columns and depths around every multiple that a micro-kernel cares about, with and without zero points."""
+    for number, columns in enumerate(STRIPS):
+        for depth in (DEPTHS[number % len(DEPTHS)], DEPTHS[(number * 3 + rows) % len(DEPTHS)]):
+            for extreme in (False, True):
+                layer = Layer(
+                    seed=rows, batch=1, height=1, width=rows, groups=1, inputs=depth, outputs=columns, kernel=(1, 1),
+                    stride=(1, 1), padding=(0, 0), dilation=(1, 1), extreme=extreme, signed=False,
+                    asymmetric=number % 2 == 0, per_channel=True, bias=True, relu=False,
+                )  # fmt: skip
+                compare(layer, Profile.fbgemm, [OUTPUTS[1], OUTPUTS[4]])
+
+
+@pytest.mark.parametrize("kernel", [(3, 3), (5, 5), (1, 7)])
+@pytest.mark.parametrize("groups", [1, 8, 16, 24])
+def test_depthwise_and_dense(kernel: tuple[int, int], groups: int) -> None:
+    layer = Layer(
+        seed=groups, batch=2, height=9, width=11, groups=groups, inputs=1, outputs=2, kernel=kernel, stride=(2, 1),
+        padding=(kernel[0] // 2, kernel[1] // 2), dilation=(1, 1), extreme=False, signed=False, asymmetric=True,
+        per_channel=True, bias=True, relu=True,
+    )  # fmt: skip
+    compare(layer, Profile.qnnpack, OUTPUTS)
+
+
+@settings(max_examples=20)
+@given(strategies.layers())
+def test_the_specification_itself(layer: Layer) -> None:
+    arrays = layer.arrays()
+    outputs = arrays["w"].shape[0]
+    w_zero = np.broadcast_to(arrays["w_zero_point"], (outputs,))
+    geometry = (layer.stride, layer.padding, layer.dilation, layer.groups)
+    arrays["x"] = arrays["x"][:1]  # the oracle is slow
+    acc = reference.accumulate(arrays["x"], arrays["x_zero_point"], arrays["w"], arrays["w_zero_point"], *geometry)
+    expected = oracles.convolve(arrays["x"], arrays["x_zero_point"], arrays["w"], w_zero, *geometry)
+    assert np.array_equal(acc, expected.astype(np.int64))
+
+
+def test_full_range_products_do_not_saturate(isa: str) -> None:
+    """255 * 127 in neighbouring pairs: 16-bit sums would stick at 32767."""
+    x, w = np.full((3, 64), 255, np.uint8), np.full((5, 64, 1, 1), 127, np.int8)
+    for sign in (1, -1):
+        packed = PackedWeights((w * sign).astype(np.int8), np.float32(1), np.int64(0))
+        y = packed.linear(x, Input(1.0, 0), Output(accumulators=True), isa=isa)
+        assert (y == sign * 255 * 127 * 64).all()
+    packed = PackedWeights(np.full((5, 64, 1, 1), -128, np.int8), np.float32(1), np.int64(0))
+    assert (packed.linear(x, Input(1.0, 0), Output(accumulators=True), isa=isa) == -255 * 128 * 64).all()
+
+
+def test_the_largest_exact_sum(isa: str) -> None:
+    depth = (2**31 - 1) // (255 * 128)
+    packed = PackedWeights(np.full((1, depth, 1, 1), -128, np.int8), np.float32(1), np.int64(0))
+    y = packed.linear(np.full((1, depth), 255, np.uint8), Input(1.0, 0), Output(accumulators=True), isa=isa)
+    assert y.item() == -255 * 128 * depth
+    packed = PackedWeights(np.full((2, depth + 1, 1, 1), -128, np.int8), np.float32(1), np.int64(0))
+    with pytest.raises(ValueError, match="output channel 0: the accumulator may leave int32"):
+        packed.linear(np.zeros((1, depth + 1), np.uint8), Input(1.0, 0), Output(1.0), isa=isa)
+
+
+def test_out_is_written_and_returned(isa: str) -> None:
+    layer = Layer(7, 1, 1, 9, 1, 13, 21, (1, 1), (1, 1), (0, 0), (1, 1), False, False, False, False, True, False)
+    arrays = layer.arrays()
+    packed, given_ = pack(layer, arrays), Input(0.1, 3)
+    out = np.empty((9, 21), np.uint8)
+    y = packed.linear(arrays["x"][0, 0], given_, OUTPUTS[1], out, isa)
+    assert y is out
+    assert np.array_equal(out, packed.linear(arrays["x"][0, 0], given_, OUTPUTS[1], isa="ref"))
+    for wrong in (np.empty((9, 20), np.uint8), np.empty((9, 21), np.int8), np.empty((9, 42), np.uint8)[:, ::2]):
+        with pytest.raises(ValueError, match="out must be a C-contiguous uint8 array"):
+            packed.linear(arrays["x"][0, 0], given_, OUTPUTS[1], wrong, isa)
+
+
+def test_scales_that_alternate_are_bound_again(isa: str) -> None:
+    """One layer under many scales: more than are kept, coming back to the first."""
+    packed = PackedWeights(np.ones((1, 1, 1, 1), np.int8), np.float32(1), np.int64(0))
+    x = np.uint8([[100]])
+    for scale in [*range(1, 3 * PackedWeights.BOUND_KEPT), 1]:
+        assert packed.linear(x, Input(float(scale), 0), Output(), isa=isa).item() == 100 * scale
+
+
+# ---- threads ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _threads() -> Any:
+    before = native.get_num_threads()
+    yield
+    native.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("_threads")
+def test_thread_counts_do_not_change_a_bit(isa: str) -> None:
+    layer = Layer(3, 2, 40, 40, 1, 24, 70, (3, 3), (1, 1), (1, 1), (1, 1), False, False, True, True, True, False)
+    arrays = layer.arrays()
+    packed, given_ = pack(layer, arrays), Input(0.1, arrays["x_zero_point"])
+    results = []
+    for threads in (1, 2, 3, 8):
+        native.set_num_threads(threads)
+        assert native.get_num_threads() == threads
+        results.append(packed.conv2d(arrays["x"], given_, OUTPUTS[1], isa=isa))
+    assert all(np.array_equal(results[0], y) for y in results)
+
+
+@pytest.mark.usefixtures("_threads")
+def test_many_callers_at_once() -> None:
+    """Python threads share layers and the pool; whoever finds it busy works alone."""
+    native.set_num_threads(4)
+    layer = Layer(5, 1, 30, 30, 1, 16, 64, (3, 3), (1, 1), (1, 1), (1, 1), False, False, False, True, True, False)
+    arrays = layer.arrays()
+    given_ = Input(0.1, arrays["x_zero_point"])
+    expected = pack(layer, arrays).conv2d(arrays["x"], given_, OUTPUTS[1])
+    shared = pack(layer, arrays)
+    right: list[bool] = []
+
+    def call() -> None:
+        right.extend(np.array_equal(shared.conv2d(arrays["x"], given_, OUTPUTS[1]), expected) for _ in range(50))
+
+    callers = [threading.Thread(target=call) for _ in range(6)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert len(right) == 300
+    assert all(right)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_has_working_threads() -> None:
+    code = """
+import os, sys
+import numpy as np
+from nanoquant.kernels import native
+from nanoquant.kernels.packed import Input, Output, PackedWeights
+native.set_num_threads(4)
+packed = PackedWeights(np.ones((64, 256, 1, 1), np.int8), np.float32(1), np.int64(0))
+x = np.ones((512, 256), np.uint8)
+run = lambda: bool((packed.linear(x, Input(1.0, 0), Output()) == 256).all())
+assert run()
+child = os.fork()
+if child == 0:
+    os._exit(0 if run() and run() else 1)
+assert run()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 257])
+def test_impossible_thread_counts(threads: int) -> None:
+    with pytest.raises(ValueError, match=r"threads must be in 1\.\.256"):
+        native.set_num_threads(threads)
+
+
+# ---- choosing an instruction set -------------------------------------------------------------------------------------
+
+
+def chosen_by(value: str) -> subprocess.CompletedProcess[str]:
+    code = "from nanoquant.kernels import native; print(native.isa_names()[native.isa_number()])"
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "NANOQUANT_ISA": value},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_environment_names_the_instruction_set(isa: str) -> None:
+    assert chosen_by(isa).stdout.strip() == isa
+
+
+def test_an_unknown_instruction_set_is_an_error_with_the_choice() -> None:
+    result = chosen_by("sse9")
+    assert (
+        "instruction set 'sse9' (from the environment variable NANOQUANT_ISA) is unknown; available: ref"
+        in result.stderr
+    )
+    assert result.returncode != 0
+
+
+def test_info_names_what_runs_where() -> None:
+    assert native.isa_names()[0] == "ref"
+    for name in native.isa_names():
+        status = native.isa_status(name)
+        assert set(status) == {"gemm", "quantize", "dequantize"}
+        assert set(status.values()) <= {"native", "ref", "not in this build", "not on this CPU"}
+
+
+def test_no_instruction_set_has_a_gap() -> None:
+    """What an instruction set lacks would silently run on ref; today none lacks anything."""
+    for name in native.available_isas():
+        assert set(native.isa_status(name).values()) == {"native"}
+
+
+# ---- bad input -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weights": np.zeros((2, 3), np.int8)}, "must be int8 with 4 dimensions"),
+        ({"weights": np.zeros((2, 3, 1, 1))}, "must be int8 with 4 dimensions; got float64"),
+        ({"scale": np.ones(3, np.float32), "zero_point": np.zeros(3, int)}, r"must both have shape \(\) or \(2,\)"),
+        ({"bias": np.zeros(3, np.float32)}, r"bias must have shape \(2,\)"),
+        ({"groups": 3}, "groups must divide the 2 output channels"),
+        ({"groups": 0}, "groups must divide the 2 output channels"),
+    ],
+)
+def test_packing_explains_itself(change: dict[str, Any], message: str) -> None:
+    usual = {"weights": np.zeros((2, 3, 1, 1), np.int8), "scale": np.float32(1), "zero_point": np.int64(0)}
+    with pytest.raises(ValueError, match=message):
+        PackedWeights(**{**usual, **change})
+
+
+def test_running_explains_itself() -> None:
+    packed = PackedWeights(np.zeros((2, 3, 3, 3), np.int8), np.float32(1), np.int64(0))
+    given_, wanted = Input(1.0, 0), Output(1.0)
+    with pytest.raises(ValueError, match="has 3 input channels; got an input with 4"):
+        packed.conv2d(np.zeros((1, 5, 5, 4), np.uint8), given_, wanted)
+    with pytest.raises(ValueError, match="input is too small: 2 x 5"):
+        packed.conv2d(np.zeros((1, 2, 5, 3), np.uint8), given_, wanted)
+    with pytest.raises(ValueError, match="must be a C-contiguous uint8 array"):
+        packed.conv2d(np.zeros((1, 5, 5, 3), np.int8), given_, wanted)
+    with pytest.raises(ValueError, match="must be a C-contiguous uint8 array"):
+        packed.conv2d(np.zeros((1, 5, 5, 6), np.uint8)[..., ::2], given_, wanted)
+    with pytest.raises(ValueError, match="binding scales"):
+        packed.conv2d(np.zeros((1, 5, 5, 3), np.uint8), Input(1.0, 256), wanted)
+
+
+def test_a_copy_is_a_layer_of_its_own() -> None:
+    packed = PackedWeights(np.ones((1, 2, 1, 1), np.int8), np.float32(1), np.int64(0))
+    x = np.ones((1, 2), np.uint8)
+    before = packed.linear(x, Input(1.0, 0), Output())
+    assert np.array_equal(copy.deepcopy(packed).linear(x, Input(1.0, 0), Output()), before)
+
+
+def test_the_library_refuses_what_python_would_not_send() -> None:
+    """The last line of defence, below the checks with explanations."""
+    lib, ffi = native.lib, native.ffi
+    struct = ffi.new("nq_packed *")
+    assert lib.nq_pack_sizes(struct) == lib.NQ_BAD_ARGUMENT  # zero groups
+    struct.isa = 99
+    assert lib.nq_pack_sizes(struct) == lib.NQ_BAD_ARGUMENT
+    affine = ffi.new("nq_affine *", {"dtype": 7})
+    assert lib.nq_quantize(0, affine, ffi.NULL, ffi.NULL) == lib.NQ_BAD_ARGUMENT
+    scale, zero = ffi.new("float[]", [0.0]), ffi.new("int32_t[]", [0])
+    affine = ffi.new("nq_affine *", {"dtype": 0, "outer": 1, "channels": 1, "inner": 1, "quant_max": 255})
+    affine.scale, affine.zero_point = scale, zero
+    assert lib.nq_quantize(0, affine, ffi.NULL, ffi.NULL) == lib.NQ_BAD_SCALE
+    affine.outer = affine.inner = 2**62
+    assert lib.nq_quantize(0, affine, ffi.NULL, ffi.NULL) == lib.NQ_BAD_ARGUMENT
+    packed = PackedWeights(np.zeros((2, 3, 3, 3), np.int8), np.float32(1), np.int64(0), padding=(1, 1))
+    inner = packed._pack(0)
+    bound = packed._bind(inner, Input(1.0, 0), Output(1.0))
+    x = np.zeros((1, 5, 5, 3), np.uint8)
+    y = np.zeros((1, 5, 5, 2), np.uint8)
+    arguments = (inner.struct, bound.epilogue, native.pointer("char[]", x), 1, 5, 5, native.pointer("char[]", y))
+    assert lib.nq_conv(*arguments, ffi.NULL, 0) == lib.NQ_WORKSPACE
+    assert lib.nq_conv_workspace(inner.struct, bound.epilogue, -1, 5, 5) == -1
+    assert lib.nq_conv_workspace(inner.struct, bound.epilogue, 2**31 - 1, 2**31 - 1, 2**31 - 1) == -1

@@ -1,0 +1,126 @@
+"""qparams: the observer rule, the dynamic rule, and the value that holds their result."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import oracles
+import pytest
+import strategies
+from golden_vectors import cases
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from nanoquant.qparams import EPS, QParams, choose_dynamic_qparams, choose_qparams
+from nanoquant.scheme import QDType, per_tensor_affine, per_tensor_symmetric, qint8, quint8
+
+moderate = st.floats(-(2.0**100), 2.0**100, width=32)
+
+
+@given(moderate, moderate, strategies.dtypes)
+@example(0.0, 0.0, quint8)
+@example(2.0, 2.0, quint8)
+@example(-3.0, -3.0, quint8)
+@example(-0.0, 1e-40, qint8)
+def test_affine_rule_against_exact_arithmetic(a: float, b: float, dtype: QDType) -> None:
+    low, high = min(a, b), max(a, b)
+    scale, zero_point = choose_qparams(low, high, dtype, per_tensor_affine)
+    low, high = min(low, 0.0), max(high, 0.0)
+    width = oracles.total(high, -low)
+    assert scale == max(oracles.quotient(width, 255), np.float32(EPS))
+    expected = dtype.quant_min - oracles.rint(oracles.quotient(low, scale))
+    assert zero_point == oracles.clamp(expected, dtype.quant_min, dtype.quant_max)
+
+
+@given(moderate, moderate, strategies.dtypes)
+def test_symmetric_rule_against_exact_arithmetic(a: float, b: float, dtype: QDType) -> None:
+    scale, zero_point = choose_qparams(min(a, b), max(a, b), dtype, per_tensor_symmetric)
+    largest = max(-min(a, b, 0.0), max(a, b, 0.0))
+    assert scale == max(oracles.quotient(largest, Fraction(255, 2)), np.float32(EPS))
+    assert zero_point == (0 if dtype == qint8 else 128)
+
+
+@given(moderate, moderate, strategies.dtypes)
+def test_zero_and_both_ends_are_representable(a: float, b: float, dtype: QDType) -> None:
+    low, high = min(a, b, 0.0), max(a, b, 0.0)
+    scale, zero_point = (v.item() for v in choose_qparams(low, high, dtype, per_tensor_affine))
+    assert dtype.quant_min <= zero_point <= dtype.quant_max
+    represented = [(q - zero_point) * Fraction(scale) for q in (dtype.quant_min, dtype.quant_max)]
+    slack = Fraction(scale) * Fraction(501, 1000)
+    assert represented[0] <= Fraction(low) + slack
+    assert represented[1] >= Fraction(high) - slack
+
+
+def test_a_range_of_its_own_moves_the_middle_as_in_torch() -> None:
+    assert choose_qparams(-1, 1, quint8, per_tensor_symmetric)[1] == 128
+    assert choose_qparams(-1, 1, quint8, per_tensor_symmetric, 0, 255)[1] == 127
+    assert choose_qparams(-1, 1, quint8, per_tensor_symmetric, 0, 127)[1] == 63
+
+
+def test_int8_weights_use_127_and_a_half() -> None:
+    scale, _ = choose_qparams(-1.0, 1.0, qint8, per_tensor_symmetric)
+    assert scale == np.float32(1) / np.float32(127.5)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "message"),
+    [
+        (np.nan, 1.0, "must be finite"),
+        (0.0, np.inf, "must be finite"),
+        (1.0, -1.0, "must not exceed"),
+        (-3e38, 3e38, "wider than float32"),
+    ],
+)
+def test_impossible_ranges(low: float, high: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        choose_qparams(low, high)
+
+
+def test_dynamic_rule_equals_torch() -> None:
+    for options, arrays in cases("dynamic_qparams"):
+        quant_max = 127 if options["reduce_range"] else 255
+        for (low, high), scale, zero_point in zip(arrays["bounds"], arrays["scale"], arrays["zero_point"], strict=True):
+            assert choose_dynamic_qparams(low, high, 0, quant_max) == (scale, zero_point)
+
+
+def test_dynamic_rule_at_its_floors() -> None:
+    assert choose_dynamic_qparams(0, 0, 0, 255) == (0.1, 0)
+    assert choose_dynamic_qparams(0, 1e-6, 0, 255) == (np.float32(6.1e-5), 0)
+    assert choose_dynamic_qparams(-1e-6, 0, 0, 255) == (np.float32(6.1e-5), 255)
+    with pytest.raises(ValueError, match="must be finite"):
+        choose_dynamic_qparams(0, np.inf, 0, 255)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, 1e-39, np.inf, np.nan, 1e300])
+def test_scales_that_are_none(scale: float) -> None:
+    with pytest.raises(ValueError, match="positive, normal and finite"):
+        QParams(scale, 0)
+
+
+@pytest.mark.parametrize("zero_point", [-1, 256, 1.5])
+def test_zero_points_outside_the_range(zero_point: float) -> None:
+    with pytest.raises(ValueError, match=r"zero_point must be an integer in \[0, 255\]"):
+        QParams(1.0, zero_point)
+
+
+def test_an_error_names_the_channel() -> None:
+    with pytest.raises(ValueError, match="for channel 2"):
+        QParams([1, 2, 0], [0, 0, 0], axis=0)
+    with pytest.raises(ValueError, match="got 300 for channel 1"):
+        QParams([1, 2], [0, 300], axis=0)
+
+
+def test_shapes_must_fit_the_granularity() -> None:
+    with pytest.raises(ValueError, match="scalars per tensor"):
+        QParams([1.0], [0])
+    with pytest.raises(ValueError, match="vectors of one length"):
+        QParams([1.0, 2.0], [0], axis=0)
+
+
+def test_a_value_cannot_be_changed() -> None:
+    q = QParams(0.5, 3)
+    with pytest.raises(ValueError, match="read-only"):
+        q.scale[...] = 1
+    assert "scale=0.5, zero_point=3" in repr(q)
+    assert "2 channels on axis 1" in repr(QParams([0.5, 1], [0, 0], axis=1))

@@ -1,0 +1,103 @@
+"""qtensor: integers and what they mean."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import nanoquant as nq
+from nanoquant import QParams, QTensor
+
+
+def image() -> QTensor:
+    x = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
+    return nq.quantize_per_tensor(x, 0.5, 10, nq.quint8)
+
+
+def test_what_it_says_of_itself() -> None:
+    q = nq.quantize_per_tensor([[1.0, 2.0]], 0.5, 3, nq.qint8)
+    assert (q.q_scale(), q.q_zero_point(), q.qscheme(), q.dtype) == (0.5, 3, nq.per_tensor_affine, nq.qint8)
+    assert (q.shape, q.size(1), q.dim(), q.ndim, q.numel(), q.element_size(), len(q)) == ((1, 2), 2, 2, 2, 2, 1, 1)
+    assert not q.requires_grad
+    assert repr(q) == "tensor([[1., 2.]], size=(1, 2), dtype=qint8, per_tensor_affine, scale=0.5, zero_point=3)"
+
+
+def test_what_it_says_per_channel() -> None:
+    q = nq.quantize_per_channel([[1.0], [2.0]], [0.5, 0.25], [0, 1], 0, nq.qint8)
+    assert q.qscheme() == nq.per_channel_affine
+    assert q.q_per_channel_scales().tolist() == [0.5, 0.25]
+    assert q.q_per_channel_zero_points().tolist() == [0, 1]
+    assert q.q_per_channel_axis() == 0
+    assert q.int_repr().tolist() == [[2], [9]]
+    assert q.dequantize().tolist() == [[1.0], [2.0]]
+    assert "scale=[0.5 , 0.25], zero_point=[0, 1], axis=0" in repr(q)
+    with pytest.raises(RuntimeError, match=r"quantized per channel; ask for q_per_channel_scales\(\)"):
+        q.q_scale()
+    with pytest.raises(RuntimeError, match=r"quantized per tensor; ask for q_scale\(\)"):
+        image().q_per_channel_scales()
+
+
+def test_integers_are_a_view() -> None:
+    q = image()
+    assert np.shares_memory(np.asarray(q.int_repr()), q.values)
+
+
+def test_an_image_has_its_channels_last_in_memory() -> None:
+    q = image()
+    assert q.shape == (2, 3, 4, 5)
+    assert q.values.strides == (60, 1, 15, 3)
+    assert q.channels_last().flags.c_contiguous
+    assert np.shares_memory(q.channels_last(), q.values)
+
+
+def test_shape_methods_follow_the_logical_order() -> None:
+    q = image()
+    values = np.asarray(q.int_repr())
+    assert np.array_equal(q.flatten(1).int_repr(), values.reshape(2, -1))
+    assert np.array_equal(q.view(6, -1).int_repr(), values.reshape(6, -1))
+    assert np.array_equal(q.reshape((3, 2, 20)).int_repr(), values.reshape(3, 2, 20))
+    assert np.array_equal(q.permute(1, 0, 3, 2).int_repr(), values.transpose(1, 0, 3, 2))
+    assert np.array_equal(q.transpose(0, 1).int_repr(), values.swapaxes(0, 1))
+    assert np.array_equal(q[:, 1, ::2].int_repr(), values[:, 1, ::2])
+    assert q.max().dequantize().item() == q.dequantize().max().item()
+    assert q.clone().values is not q.values
+    assert q.relu().int_repr().min().item() >= 10
+
+
+def test_dtypes_and_shapes_are_checked() -> None:
+    with pytest.raises(TypeError, match="quint8 integers are stored as uint8; got int64"):
+        QTensor(np.zeros(3, np.int64), QParams(1.0, 0))
+    with pytest.raises(ValueError, match=r"2 scales on axis 0 do not fit an array of shape \(3,\)"):
+        QTensor(np.zeros(3, np.uint8), QParams([1.0, 1.0], [0, 0], axis=0))
+
+
+def test_it_has_no_arithmetic_and_says_why() -> None:
+    q = image()
+    for operation in (
+        lambda: q + q,
+        lambda: 2 * q,
+        lambda: q - 1,
+        lambda: q / 2,
+        lambda: q @ q,
+        lambda: -q,
+        lambda: q**2,
+    ):
+        with pytest.raises(TypeError, match="the result needs a scale of its own"):
+            operation()
+    with pytest.raises(TypeError, match=r"call dequantize\(\) for its real values or int_repr\(\)"):
+        np.asarray(q)
+
+
+def test_empty_and_scalar() -> None:
+    for shape in ((0,), (0, 3, 4, 4), (), (2, 0)):
+        q = nq.quantize_per_tensor(np.zeros(shape), 1.0, 7, nq.quint8)
+        assert q.shape == q.dequantize().shape == shape
+
+
+def test_going_backward_through_integers_is_an_error() -> None:
+    x = nq.ones(2, requires_grad=True)
+    y = nq.quantize_per_tensor(x * 2, 0.5, 0, nq.quint8).relu().dequantize()
+    assert y.tolist() == [2, 2]
+    with pytest.raises(RuntimeError, match="backward through an int8 module.*QAT twin"):
+        y.sum().backward()
+    assert not nq.quantize_per_tensor(x, 0.5, 0, nq.quint8).detach().dequantize().requires_grad
