@@ -2,13 +2,16 @@
 
     nanoquant.h --(the part between its cffi marks)--> cffi.cdef --> _native.c --(+ *.c, ref/, x86/, arm/)--> one module
 
-Every source is compiled with the same flags: code for an instruction set is selected by target pragmas inside its file.
+Every source is compiled with the same flags (then the user's CFLAGS, so that a sanitizer can be asked for): code for an
+instruction set is selected by target pragmas inside its file.
 The module uses the stable ABI, so that one wheel serves CPython 3.10 and later.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import sys
 import sysconfig
 import tempfile
@@ -18,7 +21,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 CSRC = Path(__file__).parent
-FLAGS = ["-O2", "-std=c11", "-pthread", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
+FLAGS = ["-O2", "-g0", "-std=c11", "-pthread", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
 NO_COMPILER = (
     "nanoquant builds a small C library and needs a C compiler (gcc >= 11 or clang >= 12): "
     "install one, for example with 'apt install gcc', or name yours in the environment variable CC."
@@ -40,6 +43,7 @@ def build(target: Path) -> Path:
     from setuptools.command.build_ext import build_ext
     from setuptools.errors import CompileError, PlatformError
 
+    own = shlex.split(os.environ.get("CFLAGS", ""))
     ffi = FFI()
     ffi.cdef(declarations())
     sources = sorted(str(path) for path in CSRC.rglob("*.c"))
@@ -48,8 +52,8 @@ def build(target: Path) -> Path:
         '#include "nanoquant.h"',
         sources=sources,
         include_dirs=[str(CSRC)],
-        extra_compile_args=FLAGS,
-        extra_link_args=["-pthread"],
+        extra_compile_args=[*FLAGS, *own],
+        extra_link_args=["-pthread", *own],
         py_limited_api=True,
     )
     with tempfile.TemporaryDirectory() as temporary:

@@ -14,8 +14,7 @@
  * stay in the second-level cache while the rows stream by. There is no blocking over the sum: the tile keeps it in
  * registers.
  *
- * Rows are dealt out evenly: 49 rows for a tile of at most 6 become 4 tiles of 6 and 5 of 5, not 8 of 6 and one of 1.
- * */
+ * Rows are dealt out evenly: 49 rows for a tile of at most 6 become 4 tiles of 6 and 5 of 5, not 8 of 6 and one of 1. */
 #include "framework.h"
 
 enum { ITEM_MACS = 1 << 20, PARALLEL_MACS = 1 << 20, ITEMS_PER_THREAD = 4, SUM_ROWS = 64 };

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
@@ -29,7 +30,7 @@ def info() -> dict[str, Any]:
         "nn.intrinsic": intrinsic,
         "nn.qat": qat,
         "nn.quantized": quantized,
-        "dynamic": quantized.dynamic,
+        "nn.quantized.dynamic": quantized.dynamic,
     }
     return {
         "nanoquant": __version__,
@@ -50,9 +51,9 @@ def info() -> dict[str, Any]:
 
 
 def _classes(space: Any, base: type[Any]) -> list[str]:
-    return [
-        k for k, v in vars(space).items() if isinstance(v, type) and issubclass(v, base) and v not in (base, Module)
-    ]
+    """The subclasses of `base` that a package, and no other, offers."""
+    kinds = [v for v in vars(space).values() if isinstance(v, type) and issubclass(v, base) and v is not base]
+    return [kind.__name__ for kind in kinds if kind.__module__.startswith(space.__name__)]
 
 
 def print_info(options: argparse.Namespace) -> None:
@@ -65,11 +66,11 @@ def print_info(options: argparse.Namespace) -> None:
         if name == "kernels":
             print("kernels:")
             for isa, status in fact.items():
-                print(f"  {isa:12} " + ", ".join(f"{kernel} {how}" for kernel, how in status.items()))
+                print(f"  {isa:20} " + ", ".join(f"{kernel} {how}" for kernel, how in status.items()))
         elif isinstance(fact, dict):
             print(f"{name}:")
             for key, value in fact.items():
-                print(f"  {key:12} {', '.join(value) if isinstance(value, list) else value}")
+                print(f"  {key:20} {', '.join(value) if isinstance(value, list) else value}")
         else:
             print(f"{name}: {', '.join(fact) if isinstance(fact, list) else fact}")
 
@@ -112,6 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"nanoquant: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # the reader of our output, head say, has seen enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (for the interpreter's own last flush)
     return 0
 
 

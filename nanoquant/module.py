@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .errors import ModuleError
+from .errors import located
 
 Self = TypeVar("Self", bound="Module")
 Hook = Callable[..., Any]
@@ -311,9 +311,8 @@ class Module:
                 changed = hook(self, inputs, output)
                 if changed is not None:
                     output = changed
-        except ModuleError as error:
-            error.locate(self)
-            raise
+        except ValueError as error:
+            raise located(error, self) from error.__cause__
         return output
 
     def to(self: Self, *where: Any, **options: Any) -> Self:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from processes import run_python
 
 from nanoquant import cli, demo
 from nanoquant.demo import Row, sqnr_db
@@ -40,8 +39,8 @@ def test_a_wrong_setting_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 def test_the_demo() -> None:
     """The quick demo, as a user runs it: JSON on stdout, every row complete, int8 close to float and much smaller."""
-    command = [sys.executable, "-m", "nanoquant", "demo", "--quick", "--json", "--seed", "1"]
-    rows = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["rows"]
+    output = run_python("-m", "nanoquant", "demo", "--quick", "--json", "--seed", "1").stdout
+    rows = json.loads(output)["rows"]
     assert [row["name"] for row in rows[:4]] == ["float32", "dynamic", "static", "qat"]
     assert len(rows) == 10
     for row in rows:

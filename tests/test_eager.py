@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+import tempfile
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from processes import run_python
 
 import nanoquant as nq
 from nanoquant import nn, quantization
 from nanoquant.backends import quantized as backend
 from nanoquant.errors import ModuleError
+from nanoquant.kernels import native
 from nanoquant.numerics import Profile
 from nanoquant.observers import MinMaxObserver, NotCalibratedError
 from nanoquant.qtensor import QTensor
@@ -79,14 +83,6 @@ def test_static_quantization_keeps_the_function(engine: str) -> None:
 
 def test_every_isa_gives_the_same_bits() -> None:
     """The whole network, under each instruction set of this machine."""
-    import os
-    import subprocess
-    import sys
-    import tempfile
-    from pathlib import Path
-
-    from nanoquant.kernels import native
-
     _, converted, x = quantized_statically("x86")
     expected = converted(x).array
     with tempfile.TemporaryDirectory() as folder:
@@ -99,7 +95,7 @@ def test_every_isa_gives_the_same_bits() -> None:
             f"np.save('{folder}/y.npy', model(np.load('{folder}/x.npy')).array)"
         )
         for isa in native.available_isas():
-            subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "NANOQUANT_ISA": isa})
+            run_python("-c", code, NANOQUANT_ISA=isa)
             assert np.array_equal(np.load(f"{folder}/y.npy"), expected), isa
 
 

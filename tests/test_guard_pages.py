@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from processes import run_python
 
 SCRIPT = Path(__file__).with_name("guarded.py")
 OVERRUN = """
@@ -20,14 +20,11 @@ guarded.ctypes.memset(array.ctypes.data, 0, 11)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="guard pages are made with Linux's mmap flags")
 def test_no_byte_outside_the_buffers(isa: str) -> None:
-    result = subprocess.run(
-        [sys.executable, str(SCRIPT), isa], capture_output=True, text=True, check=False, timeout=600
-    )
-    assert result.returncode == 0, result.stderr
+    result = run_python(str(SCRIPT), isa)
     assert result.stdout.split() == ["ok", str(2 * (250 * 3 + 398))]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="guard pages are made with Linux's mmap flags")
 def test_the_guard_catches_one_byte() -> None:
     code = OVERRUN.format(folder=str(SCRIPT.parent))
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode != 0
+    assert run_python("-c", code, check=False).returncode != 0

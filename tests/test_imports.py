@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 import pytest
+from processes import run_python
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "nanoquant"
@@ -30,7 +31,7 @@ LAYERS = [
     {"io"},
     {"data"},
     {"models"},
-    {"demo"},
+    {"demo", "viz"},
     {"cli"},
     {"__main__", ""},
 ]
@@ -135,11 +136,8 @@ def test_habits(path: Path) -> None:
 
 
 def test_importing_loads_no_optional_package() -> None:
-    import subprocess
-    import sys
-
     code = "import sys, nanoquant; print(*sorted(m for m in sys.modules if '.' not in m))"
-    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    loaded = run_python("-c", code).stdout.split()
     assert not {"matplotlib", "tqdm", "torch", "scipy", "hypothesis", "pytest"} & set(loaded)
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import copy
 import os
-import subprocess
-import sys
 import threading
 from typing import Any
 
@@ -18,6 +16,7 @@ import oracles
 import pytest
 import strategies
 from hypothesis import given, settings
+from processes import run_python
 from strategies import Layer
 
 from nanoquant import numerics
@@ -244,7 +243,7 @@ if child == 0:
 assert run()
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-    subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "-c", code], check=True, timeout=60)
+    run_python("-W", "ignore::DeprecationWarning", "-c", code)
 
 
 @pytest.mark.parametrize("threads", [0, -1, 257])
@@ -256,23 +255,15 @@ def test_impossible_thread_counts(threads: int) -> None:
 # ---- choosing an instruction set -------------------------------------------------------------------------------------
 
 
-def chosen_by(value: str) -> subprocess.CompletedProcess[str]:
-    code = "from nanoquant.kernels import native; print(native.isa_names()[native.isa_number()])"
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "NANOQUANT_ISA": value},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+CHOSEN = "from nanoquant.kernels import native; print(native.isa_names()[native.isa_number()])"
 
 
 def test_the_environment_names_the_instruction_set(isa: str) -> None:
-    assert chosen_by(isa).stdout.strip() == isa
+    assert run_python("-c", CHOSEN, NANOQUANT_ISA=isa).stdout.strip() == isa
 
 
 def test_an_unknown_instruction_set_is_an_error_with_the_choice() -> None:
-    result = chosen_by("sse9")
+    result = run_python("-c", CHOSEN, check=False, NANOQUANT_ISA="sse9")
     assert (
         "instruction set 'sse9' (from the environment variable NANOQUANT_ISA) is unknown; available: ref"
         in result.stderr

@@ -9,8 +9,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
+BEGIN_TARGET("avx2,fma")
 
 typedef struct {
     __m256 inv_scale, lo, hi;
@@ -54,5 +53,5 @@ void nq_dequantize_avx2(const uint8_t *q, int64_t count, float scale, int32_t ze
     nq_dequantize_ref(q + i, count - i, scale, zero_point, flip, x + i);
 }
 
-#pragma GCC pop_options
+END_TARGET
 #endif

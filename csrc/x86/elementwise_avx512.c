@@ -6,8 +6,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq")
+BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq")
 
 static inline __mmask16 mask_16(int64_t count) { return (__mmask16)(count >= 16 ? 0xFFFF : count > 0 ? (1u << count) - 1 : 0); }
 
@@ -46,5 +45,5 @@ void nq_dequantize_avx512(const uint8_t *q, int64_t count, float scale, int32_t 
     }
 }
 
-#pragma GCC pop_options
+END_TARGET
 #endif

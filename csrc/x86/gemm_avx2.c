@@ -21,11 +21,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-
-#define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 8")
+BEGIN_TARGET("avx2,fma")
 
 INLINE __m256i broadcast_quad(const uint8_t *a) {
     int32_t quad;
@@ -161,7 +157,7 @@ static int32_t sum_bytes(const uint8_t *x, int64_t count) {
 
 static int runs(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 
-#pragma GCC pop_options
+END_TARGET
 
 const nq_isa nq_isa_avx2 = {
     .name = "avx2",

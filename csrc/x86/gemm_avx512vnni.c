@@ -17,17 +17,17 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
+BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
 
-#define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 8")
-
-/* Written as one line of assembly because gcc 12 copies and spills the accumulators around the intrinsic, which costs
- * more than half of the speed. Not volatile: the compiler still schedules it and allocates its registers. */
+/* For gcc, one line of assembly: gcc 12 copies and spills the accumulators around the intrinsic, which costs more than half
+ * of the speed. Not volatile, so that the compiler still schedules it and allocates its registers. */
 INLINE __m512i dot(__m512i acc, __m512i a, __m512i w) {
+#if defined(__clang__)
+    return _mm512_dpbusd_epi32(acc, a, w);
+#else
     __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(w));
     return acc;
+#endif
 }
 
 INLINE __m512i broadcast_quad(const uint8_t *a) {
@@ -102,7 +102,7 @@ INLINE void tile(const nq_tile *t, const int rows, const int strips) {
         const uint8_t *a[NQ_MAX_ROWS];
         UNROLL for (int i = 0; i < rows; i++)
             a[i] = t->rows[i] + t->taps[tap];
-        _Pragma("GCC unroll 2") for (int64_t quad = 0; quad < t->quads; quad++, w += 64) {
+        PRAGMA(GCC unroll 2) for (int64_t quad = 0; quad < t->quads; quad++, w += 64) {
             __m512i wq[NQ_MAX_STRIPS];
             UNROLL for (int j = 0; j < strips; j++)
                 wq[j] = _mm512_load_si512(w + j * t->strip_bytes);
@@ -115,16 +115,14 @@ INLINE void tile(const nq_tile *t, const int rows, const int strips) {
     }
     UNROLL for (int i = 0; i < rows; i++) {
         uint8_t *out = t->out + i * t->out_stride;
-        if (e->form == NQ_FORM_A && strips == 4) {
-            store_row_64(acc[i], e, t->channel, t->columns, out);
-            continue;
-        }
-        UNROLL for (int j = 0; j < strips; j++) {
-            if (e->form == NQ_FORM_A)
-                store_row_16(acc[i][j], e, t->channel + 16 * j, t->columns - 16 * j, out + 16 * j);
-            else
+        if (e->form != NQ_FORM_A)
+            UNROLL for (int j = 0; j < strips; j++)
                 store_row_wide(acc[i][j], e, t->channel + 16 * j, t->columns - 16 * j, out + 64 * j);
-        }
+        else if (strips == 4)
+            store_row_64(acc[i], e, t->channel, t->columns, out);
+        else
+            UNROLL for (int j = 0; j < strips; j++)
+                store_row_16(acc[i][j], e, t->channel + 16 * j, t->columns - 16 * j, out + 16 * j);
     }
 }
 
@@ -161,7 +159,7 @@ static int runs(void) {
            __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma");
 }
 
-#pragma GCC pop_options
+END_TARGET
 
 const nq_isa nq_isa_avx512vnni = {
     .name = "avx512vnni",

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from ...autograd.tensor import Tensor
-from ...errors import ModuleError
 from ...kernels import native
 from ...kernels.packed import Input, Output, PackedWeights
 from ...numerics import Profile
@@ -76,10 +75,7 @@ class Linear(Weighted):
         if value.shape[-1] != self.in_features:
             raise ValueError(f"the layer has {self.in_features} input features; got an input of shape {value.shape}")
         rows = np.asarray(value.array, dtype=np.float32, order="C").reshape(-1, self.in_features)
-        try:
-            y = linear_dynamic(rows, self.packed(), reduce_range=True)
-        except ValueError as error:
-            raise ModuleError(self, str(error)) from None
+        y = linear_dynamic(rows, self.packed(), reduce_range=True)
         return without_gradient(y.reshape(*value.shape[:-1], self.out_features), value if value.requires_grad else None)
 
     def printed_name(self) -> str:

@@ -59,10 +59,7 @@ class Quantize(Module):
         value = as_tensor(x)
         if isinstance(value, QTensor):
             raise ModuleError(self, "the input is quantized already: remove this QuantStub, or dequantize before it")
-        try:
-            return quantize(value, self.output_qparams())
-        except ValueError as error:
-            raise ModuleError(self, str(error)) from None
+        return quantize(value, self.output_qparams())
 
     def extra_repr(self) -> str:
         """What the integers mean."""

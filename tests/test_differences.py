@@ -1,0 +1,133 @@
+"""The deliberate differences from torch: the README's table, row by row.
+
+Each test states what torch 2.13 does (the recorded vectors, or, where torch is installed, test_torch.py show it) and asserts
+what nanoquant does instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import oracles
+import pytest
+import test_eager
+from golden_vectors import cases
+
+import nanoquant as nq
+from nanoquant import nn, quantization
+from nanoquant.observers import MinMaxObserver, NotCalibratedError
+from nanoquant.quantization import QConfigError, QuantStub
+from nanoquant.scheme import QDTYPES
+
+README = Path(__file__).parent.parent / "README.md"
+TESTS: dict[str, Callable[[], None]] = {}
+
+
+def row(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Names the row of the table that a function tests."""
+
+    def register(function: Callable[[], None]) -> Callable[[], None]:
+        TESTS[name] = function
+        return function
+
+    return register
+
+
+@row("ties in `quantize_per_tensor`")
+def ties() -> None:
+    differing = 0
+    for options, arrays in cases("affine"):
+        dtype, scale, zero_point = QDTYPES[options["dtype"]], options["scale"], options["zero_point"]
+        ours = np.asarray(nq.quantize_per_tensor(arrays["x"], scale, zero_point, dtype).int_repr())
+        for x, mine, theirs in zip(arrays["x"], ours, arrays["q"], strict=True):
+            assert theirs == oracles.quantize_adding_first(x, scale, zero_point, dtype.quant_min, dtype.quant_max)
+            assert mine == oracles.quantize(x, scale, zero_point, dtype.quant_min, dtype.quant_max)
+            differing += mine != theirs
+    assert differing > 50
+
+
+@row("NaN")
+def not_a_number() -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        nq.quantize_per_tensor([np.nan], 1.0, 0, nq.quint8)
+    with pytest.raises(ValueError, match="NaN"):
+        MinMaxObserver()([np.nan])
+
+
+@row("convert without calibration")
+def uncalibrated() -> None:
+    model = nn.Sequential(QuantStub(), nn.Linear(2, 2)).eval()
+    model.qconfig = quantization.get_default_qconfig("x86")
+    with pytest.raises(NotCalibratedError, match=r"^0 \(QuantStub\)"):
+        quantization.convert(quantization.prepare(model))
+
+
+@row("QAT with a post-training qconfig")
+def qat_with_observers() -> None:
+    model = nn.Sequential(QuantStub(), nn.Linear(2, 2)).train()
+    model.qconfig = quantization.get_default_qconfig("x86")
+    with pytest.raises(QConfigError, match="use get_default_qat_qconfig"):
+        quantization.prepare_qat(model)
+
+
+@row("weight ranges in QAT")
+def memoryless_weights() -> None:
+    fake = quantization.get_default_qat_qconfig("x86").weight()
+    w = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
+    fake(w)
+    fake(2 * w)
+    assert np.array_equal(fake.scale, 2 * np.abs(w).max(axis=1) / np.float32(127.5))
+
+
+@row("scales in QAT and after convert")
+def one_rule() -> None:
+    prepared, _ = test_eager.trained_for_quantization("x86")
+    converted = quantization.convert(prepared)
+    assert np.array_equal(converted.fc1.weight_scale, prepared.fc1.weight_fake_quant.scale)
+
+
+@row("integer range after QAT")
+def range_of_training() -> None:
+    prepared, _ = test_eager.trained_for_quantization("x86")
+    layer = quantization.convert(prepared).fc1
+    assert (layer.quant_min, layer.quant_max) == (0, 127)
+    huge = nq.quantize_per_tensor(np.full((1, 40), 1e6), layer.scale, layer.zero_point, nq.quint8)
+    assert layer(huge).int_repr().max().item() <= 127
+
+
+@row("averages (pooling, mean) in QAT")
+def rounded_averages() -> None:
+    fake = quantization.FakeQuantize()
+    x = fake(np.linspace(-1, 1, 32, dtype=np.float32).reshape(1, 2, 4, 4))
+    y = nn.AvgPool2d(2)(x)
+    integers = nq.qtensor.quantize(x, fake.qparams())
+    assert np.array_equal(y.array, nn.AvgPool2d(2)(integers).dequantize().array)
+
+
+@row("engines `x86`, `onednn`")
+def engines() -> None:
+    for engine in ("x86", "onednn"):
+        nq.backends.quantized.engine = engine
+        assert quantization.quantize_dynamic(nn.Sequential(nn.Linear(2, 2)))[0].profile is nq.numerics.Profile.fbgemm
+
+
+@row("`scale` of a quantized tensor")
+def float32_scales() -> None:
+    assert nq.quantize_per_tensor([1.0], 0.1, 0, nq.quint8).q_scale() == float(np.float32(0.1)) != 0.1
+
+
+def table() -> list[str]:
+    section = README.read_text().partition("## What differs")[2].partition("\n## ")[0]
+    return re.findall(r"^\| (.*?) \|", section, re.MULTILINE)[1:]
+
+
+@pytest.mark.parametrize("name", table())
+def test_row(name: str) -> None:
+    TESTS[name]()
+
+
+def test_the_table_is_complete() -> None:
+    assert table() == list(TESTS)

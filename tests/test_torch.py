@@ -1,0 +1,73 @@
+"""The live comparison: random layers and observers, here and in torch, when torch is installed.
+
+The suite needs no torch (`golden/` holds recorded vectors); where torch==2.13.0 is at hand, these draw new cases every time
+they run. They need a CPU on which FBGEMM does not saturate: AVX-512 VNNI.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed; the recorded vectors are compared instead")
+
+import golden.record as recording  # noqa: E402
+import test_observers  # noqa: E402
+import test_ops_quantized  # noqa: E402
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.skipif("2.13" not in torch.__version__, reason=f"torch is {torch.__version__}, not 2.13"),
+    pytest.mark.skipif(
+        "avx512_vnni" not in Path("/proc/cpuinfo").read_text(), reason="FBGEMM saturates on a CPU without AVX-512 VNNI"
+    ),
+]
+
+
+class Collector:
+    """Stands in for the recorder: keeps the cases in memory."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.cases = name, []
+
+    def add(self, options: dict[str, Any], **arrays: Any) -> None:
+        self.cases.append((options, {k: np.asarray(v) for k, v in arrays.items() if v is not None}))
+
+    def write(self) -> None:
+        """Nothing."""
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch, record: Any) -> list[tuple[dict[str, Any], dict[str, np.ndarray]]]:
+    """Fresh cases, by the functions that record the golden ones."""
+    collectors: list[Collector] = []
+    monkeypatch.setattr(recording, "Recorder", lambda name: collectors.append(Collector(name)) or collectors[-1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        record(np.random.default_rng())
+    return collectors[0].cases
+
+
+@pytest.mark.parametrize("repeat", range(5))
+def test_static_layers(monkeypatch: pytest.MonkeyPatch, repeat: int) -> None:
+    for options, arrays in drawn(monkeypatch, recording.record_static):
+        assert np.array_equal(test_ops_quantized.answer(options, arrays), arrays["y"]), (repeat, options)
+
+
+@pytest.mark.parametrize("name", ["dynamic", "observers", "affine", "dynamic_qparams"])
+def test_the_rest(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    import test_affine
+    import test_qparams
+
+    fresh = drawn(monkeypatch, getattr(recording, f"record_{name}"))
+    module, check = {
+        "dynamic": (test_ops_quantized, test_ops_quantized.test_dynamic_layers_equal_torch_bit_for_bit),
+        "observers": (test_observers, test_observers.test_torch_to_the_last_bit),
+        "affine": (test_affine, test_affine.test_golden_vectors),
+        "dynamic_qparams": (test_qparams, test_qparams.test_dynamic_rule_equals_torch),
+    }[name]
+    monkeypatch.setattr(module, "cases", lambda _: fresh)
+    check()
