@@ -168,7 +168,7 @@ def bind(
         if not everywhere.all():
             first = int(np.argmin(everywhere))
             got = np.broadcast_to(value, (channels,))[first]
-            raise ValueError(f"output channel {first}: {problem}; got {got}")
+            raise ValueError(f"output channel {first}: {problem}; got {got:.10g}")
     return Epilogue(
         bias_q=bias_q.astype(np.int64),
         badd=badd,

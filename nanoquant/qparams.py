@@ -47,6 +47,8 @@ class QParams:
     def __post_init__(self) -> None:
         check_dtype(self.dtype)
         scale, zero_point = check_scale(self.scale), check_zero_point(self.zero_point, *self.limits)
+        if self.axis is None and scale.size == zero_point.size == 1:  # as observers' calculate_qparams gives them
+            scale, zero_point = scale.reshape(()), zero_point.reshape(())
         expected = 0 if self.axis is None else 1
         if scale.ndim != expected or scale.shape != zero_point.shape:
             kind = "scalars per tensor" if self.axis is None else "vectors of one length per channel"

@@ -13,7 +13,7 @@ from nanoquant.kernels import native
 
 settings.register_profile("ci", derandomize=True, database=None, deadline=None, max_examples=200)
 settings.register_profile("quick", settings.get_profile("ci"), max_examples=10)
-settings.register_profile("thorough", database=None, deadline=None, max_examples=1000, print_blob=True)
+settings.register_profile("thorough", database=None, deadline=None, max_examples=5000, print_blob=True)
 settings.load_profile("ci")
 
 

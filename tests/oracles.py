@@ -18,7 +18,8 @@ def float32(value: Fraction) -> np.float32:
     if abs(value) >= 2**128 - 2**103:  # from halfway to 2^128 on
         return np.float32(np.inf if value > 0 else -np.inf)
     guess = np.float32(min(max(float(value), -LARGEST), LARGEST))
-    candidates = [np.nextafter(guess, np.float32(-np.inf)), guess, np.nextafter(guess, np.float32(np.inf))]
+    with np.errstate(over="ignore"):
+        candidates = [np.nextafter(guess, np.float32(-np.inf)), guess, np.nextafter(guess, np.float32(np.inf))]
     finite = [c for c in candidates if np.isfinite(c)]
     best = min(abs(Fraction(float(c)) - value) for c in finite)
     nearest = [c for c in finite if abs(Fraction(float(c)) - value) == best]

@@ -158,6 +158,34 @@ def test_the_largest_exact_sum(isa: str) -> None:
         packed.linear(np.zeros((1, depth + 1), np.uint8), Input(1.0, 0), Output(1.0), isa=isa)
 
 
+@given(strategies.seeds)
+def test_tables_are_the_specifications(seed: int) -> None:
+    """What nq_bind hands to the micro-kernels, to the last bit: init, badd and mul of every channel."""
+    g = np.random.default_rng(seed)
+    w = g.integers(-128, 128, (21, 5, 1, 1)).astype(np.int8)
+    per_channel, profile = bool(g.integers(2)), Profile(int(g.integers(2)))
+    scale = np.asarray(g.uniform(0.001, 1, 21 if per_channel else ()), np.float32)
+    bias = (g.standard_normal(21) * 30).astype(np.float32)
+    x_scale, y_scale, x_zero = (float(np.float32(v)) for v in g.uniform(0.01, 2, 3))
+    given_, x_zero = Input(x_scale, int(100 * x_zero)), int(100 * x_zero)
+    packed = PackedWeights(w, scale, np.zeros(scale.shape, np.int64), bias, profile=profile)
+    init, badd, mul = (table[:21] for table in packed._bind(packed._pack(0), given_, Output(y_scale, 3)).tables)
+    columns = w.astype(np.int64).sum(axis=(1, 2, 3))
+    expected = numerics.bind(profile, x_scale, scale, bias, np.abs(w.astype(int)).sum(axis=(1, 2, 3)), y_scale, 3)
+    assert np.array_equal(init, expected.bias_q - x_zero * columns)
+    assert np.array_equal(badd, expected.badd)
+    assert np.array_equal(mul, expected.mul)
+
+
+@pytest.mark.parametrize("bias", [2.0**-60, -(2.0**-60), 0.0])
+def test_a_fused_output_is_rounded_once(bias: float, isa: str) -> None:
+    """3 * (1 + 2^-23) is a tie of float32; a bias far below the last bit of a float64 decides it."""
+    a = 1 + 2.0**-23
+    packed = PackedWeights(np.ones((1, 1, 1, 1), np.int8), np.float32(1), np.int64(0), np.float32([bias]))
+    y = packed.linear(np.uint8([[3]]), Input(a, 0), Output(), isa=isa)
+    assert y.item() == oracles.float32(3 * oracles.exact(a) + oracles.exact(bias))
+
+
 def test_out_is_written_and_returned(isa: str) -> None:
     layer = Layer(7, 1, 1, 9, 1, 13, 21, (1, 1), (1, 1), (0, 0), (1, 1), False, False, False, False, True, False)
     arrays = layer.arrays()

@@ -113,9 +113,13 @@ def test_an_error_names_the_channel() -> None:
 
 def test_shapes_must_fit_the_granularity() -> None:
     with pytest.raises(ValueError, match="scalars per tensor"):
-        QParams([1.0], [0])
+        QParams([1.0, 2.0], [0, 0])
     with pytest.raises(ValueError, match="vectors of one length"):
         QParams([1.0, 2.0], [0], axis=0)
+
+
+def test_what_an_observer_calculates_is_taken() -> None:
+    assert QParams([0.5], [3]).scale.shape == ()
 
 
 def test_a_value_cannot_be_changed() -> None:
