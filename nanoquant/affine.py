@@ -45,6 +45,12 @@ def round_to_integers(
     return shifted
 
 
+def refuse_nan(x: NDArray[Any]) -> None:
+    """Raises ValueError if x holds NaN: no integer stands for it."""
+    if np.isnan(x).any():
+        raise ValueError(f"cannot quantize NaN: the input of shape {x.shape} holds {np.isnan(x).sum()} of them")
+
+
 def quantize(
     x: ArrayLike,
     scale: ArrayLike,
@@ -71,10 +77,7 @@ def quantize(
     check_dtype(dtype)
     low, high = check_quant_range(dtype, quant_min, quant_max)
     values = np.asarray(x, dtype=np.float32)
-    if np.isnan(values).any():
-        raise ValueError(
-            f"cannot quantize NaN: the input of shape {values.shape} holds {np.isnan(values).sum()} of them"
-        )
+    refuse_nan(values)
     factor, offset = _broadcastable(check_scale(scale), check_zero_point(zero_point, low, high), values.ndim, axis)
     with np.errstate(over="ignore", under="ignore"):
         return np.asarray(round_to_integers(values, factor, offset, low, high).astype(dtype.storage))

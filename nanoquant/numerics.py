@@ -28,6 +28,8 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from .qparams import is_scale
+
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
@@ -159,9 +161,9 @@ def bind(
     bias_q = np.rint(units.astype(np.float64))
     worst = 255 * magnitude + np.abs(bias_q)
     for good, problem, value in (
-        (_is_scale(a), "x_scale * w_scale is not a positive, normal and finite float32", a),
+        (is_scale(a), "x_scale * w_scale is not a positive, normal and finite float32", a),
         (np.isfinite(units) & np.isfinite(badd), "the bias is not finite in units of x_scale * w_scale", given),
-        (_is_scale(mul), "x_scale * w_scale / y_scale is not a positive, normal and finite float32", mul),
+        (is_scale(mul), "x_scale * w_scale / y_scale is not a positive, normal and finite float32", mul),
         (worst <= INT32_MAX, ACCUMULATOR_MAY_OVERFLOW, worst),
     ):
         everywhere = np.broadcast_to(good, (channels,))
@@ -195,8 +197,3 @@ def _tables(profile: Profile, a: Floats, bias: Floats, y_scale: np.float32 | Non
     if profile is Profile.fbgemm:
         return nothing, bias / a if a.ndim else bias * (one / a), a / y_scale
     return bias * (one / a), nothing, a * (one / y_scale)
-
-
-def _is_scale(values: Floats) -> NDArray[np.bool_]:
-    info = np.finfo(np.float32)
-    return np.asarray((values >= info.tiny) & (values <= info.max))

@@ -78,6 +78,12 @@ class QParams:
         return f"QParams(real = scale * (q - zero_point), {numbers}, q in [{low}, {high}]{real})"
 
 
+def is_scale(values: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where a float32 may be a scale: positive, normal and finite."""
+    info = np.finfo(np.float32)
+    return np.asarray((values >= info.tiny) & (values <= info.max))
+
+
 def check_scale(scale: ArrayLike) -> NDArray[np.float32]:
     """A float32 copy of `scale`; ValueError names the first entry that is not positive, normal and finite.
 
@@ -87,8 +93,7 @@ def check_scale(scale: ArrayLike) -> NDArray[np.float32]:
     """
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         values = np.array(scale, dtype=np.float32)
-    info = np.finfo(np.float32)
-    bad = ~((values >= info.tiny) & (values <= info.max))
+    bad = ~is_scale(values)
     if bad.any():
         first = int(np.flatnonzero(bad)[0])
         where = f" for channel {first}" if values.ndim else ""

@@ -23,15 +23,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..affine import fake_quantize, inverse_scale
+from ..affine import fake_quantize, inverse_scale, refuse_nan
 from ..qparams import QParams
 from ..scheme import channel_shape
 from .ops import Array, Op
 
 
 def _forward(x: Array, qparams: QParams) -> Array:
-    if np.isnan(x).any():
-        raise ValueError(f"cannot quantize NaN: the input of shape {x.shape} holds {np.isnan(x).sum()} of them")
+    refuse_nan(x)
     return fake_quantize(x, qparams.scale, qparams.zero_point, *qparams.limits, qparams.axis)
 
 
