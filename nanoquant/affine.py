@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .qparams import check_scale, check_zero_point
-from .scheme import QDType, channel_shape, check_dtype, check_quant_range, quint8
+from .qparams import QParams
+from .scheme import QDType, check_dtype, qint32, quint8
 
 
 def inverse_scale(scale: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -28,27 +28,29 @@ def inverse_scale(scale: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.float32(1) / scale
 
 
-def round_to_integers(
-    x: NDArray[np.float32],
-    scale: NDArray[np.float32],
-    zero_point: NDArray[np.int64],
-    quant_min: int,
-    quant_max: int,
-) -> NDArray[np.float64]:
-    """The integers of `quantize`, as float64: `scale` and `zero_point` must broadcast against x.
+def round_to_steps(
+    x: NDArray[np.float32], scale: NDArray[np.float32], zero_point: NDArray[Any], quant_min: int, quant_max: int
+) -> NDArray[Any]:
+    """q - zero_point for the q of `quantize`: how many scales each element is worth.
 
-    The clamp comes before the addition of the zero point and rounding before both, at integer bounds, so that their
-    order does not matter; float64 holds every int32 exactly, and carries infinities to the bounds.
+    The clamp comes before the addition of an integer zero point and rounding before both, at integer bounds, so that
+    their order does not matter. The steps are float32 where that holds every one of them, else float64; both carry
+    infinities to the bounds. A float zero point (`float_qparams`) is added before rounding.
     """
-    steps = np.rint(np.multiply(x, inverse_scale(scale), dtype=np.float32)).astype(np.float64)
-    shifted: NDArray[np.float64] = np.clip(steps, quant_min - zero_point, quant_max - zero_point) + zero_point
-    return shifted
+    steps = np.asarray(np.multiply(x, inverse_scale(scale), dtype=np.float32))
+    if zero_point.dtype.kind == "f":
+        return np.asarray(np.clip(np.rint(steps + zero_point), quant_min, quant_max) - zero_point)
+    low, high = quant_min - zero_point, quant_max - zero_point
+    exact = np.float32 if max(-low.min(initial=0), high.max(initial=0)) <= 1 << 24 else np.float64
+    steps = np.rint(steps, out=steps).astype(exact, copy=False)
+    return np.asarray(np.clip(steps, low.astype(exact), high.astype(exact), out=steps))
 
 
 def refuse_nan(x: NDArray[Any]) -> None:
     """Raises ValueError if x holds NaN: no integer stands for it."""
-    if np.isnan(x).any():
-        raise ValueError(f"cannot quantize NaN: the input of shape {x.shape} holds {np.isnan(x).sum()} of them")
+    with np.errstate(invalid="ignore"):
+        if x.size and np.isnan(x.min()):
+            raise ValueError(f"cannot quantize NaN: the input of shape {x.shape} holds {np.isnan(x).sum()} of them")
 
 
 def quantize(
@@ -59,14 +61,16 @@ def quantize(
     axis: int | None = None,
     quant_min: int | None = None,
     quant_max: int | None = None,
+    group_size: int | None = None,
+    float_qparams: bool = False,
 ) -> NDArray[Any]:
     """Floats to integers.
 
         q = clamp(rint(x * (1 / scale)) + zero_point, quant_min, quant_max)
+        q = clamp(rint(x * (1 / scale) + zero_point), quant_min, quant_max)        with float_qparams
 
-    x: any shape. scale, zero_point: scalars, or vectors along `axis`. Result: dtype.storage, the shape of x.
-    Infinities saturate. Raises ValueError on NaN, on a scale that is not positive, normal and finite, and on a zero
-    point outside the integer range.
+    x: any shape. scale, zero_point: see `QParams`. Result: dtype.storage, the shape of x. Infinities saturate. Raises
+    ValueError on NaN, on a scale that is not positive, normal and finite, and on a zero point outside the integer range.
 
     Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
     Inference", 2018, equation 1.
@@ -74,31 +78,53 @@ def quantize(
     >>> quantize([-1.0, 0.0, 0.3, 9.0], scale=0.1, zero_point=10)
     array([  0,  10,  13, 100], dtype=uint8)
     """
-    check_dtype(dtype)
-    low, high = check_quant_range(dtype, quant_min, quant_max)
+    q = QParams(np.asarray(scale), np.asarray(zero_point), dtype, axis, quant_min, quant_max, group_size, float_qparams)
+    return quantize_as(x, q)
+
+
+def quantize_as(x: ArrayLike, qparams: QParams) -> NDArray[Any]:
+    """`quantize`, with the numbers in one value."""
     values = np.asarray(x, dtype=np.float32)
     refuse_nan(values)
-    factor, offset = _broadcastable(check_scale(scale), check_zero_point(zero_point, low, high), values.ndim, axis)
+    scale, zero_point = qparams.over(values.shape)
     with np.errstate(over="ignore", under="ignore"):
-        return np.asarray(round_to_integers(values, factor, offset, low, high).astype(dtype.storage))
+        steps = round_to_steps(values, scale, zero_point, *qparams.limits)
+    q = np.rint(steps + zero_point) if qparams.float_qparams else steps.astype(np.int64) + zero_point
+    return np.asarray(q).astype(qparams.dtype.storage)
 
 
-def dequantize(q: ArrayLike, scale: ArrayLike, zero_point: ArrayLike, axis: int | None = None) -> NDArray[np.float32]:
+def dequantize(
+    q: ArrayLike,
+    scale: ArrayLike,
+    zero_point: ArrayLike,
+    axis: int | None = None,
+    group_size: int | None = None,
+    float_qparams: bool = False,
+) -> NDArray[np.float32]:
     """Integers to the floats they mean.
 
         x = scale * (q - zero_point)
 
-    q: integers of any shape. scale, zero_point: scalars, or vectors along `axis`. Result: float32. The difference is
-    exact; converting it to float32 rounds beyond 2^24 only (qint32).
+    q: integers of any shape. scale, zero_point: as for `quantize`. Result: float32. The difference is exact; converting
+    it to float32 rounds beyond 2^24 only (qint32). With `float_qparams` it is a float32 subtraction.
 
     >>> dequantize([0, 10, 13], scale=0.5, zero_point=10)
     array([-5. ,  0. ,  1.5], dtype=float32)
     """
+    limits = None, None
+    return dequantize_as(
+        q, QParams(np.asarray(scale), np.asarray(zero_point), qint32, axis, *limits, group_size, float_qparams)
+    )
+
+
+def dequantize_as(q: ArrayLike, qparams: QParams) -> NDArray[np.float32]:
+    """`dequantize`, with the numbers in one value."""
     integers = np.asarray(q, dtype=np.int64)
-    offset = np.asarray(zero_point)
-    factor, shift = _broadcastable(check_scale(scale), offset.astype(np.int64), integers.ndim, axis)
+    scale, zero_point = qparams.over(integers.shape)
     with np.errstate(over="ignore", under="ignore"):
-        return np.asarray(factor * (integers - shift).astype(np.float32))
+        if qparams.float_qparams:
+            return np.asarray(scale * (integers.astype(np.float32) - zero_point))
+        return np.asarray(scale * (integers - zero_point).astype(np.float32))
 
 
 def fake_quantize(
@@ -116,22 +142,52 @@ def fake_quantize(
     >>> fake_quantize([0.26, -7.0], scale=0.5, zero_point=0, quant_min=-8, quant_max=7)
     array([ 0.5, -4. ], dtype=float32)
     """
+    return fake_quantize_as(x, QParams(np.asarray(scale), np.asarray(zero_point), qint32, axis, quant_min, quant_max))
+
+
+def fake_quantize_as(x: ArrayLike, qparams: QParams) -> NDArray[np.float32]:
+    """`fake_quantize`, with the numbers in one value."""
     values = np.asarray(x, dtype=np.float32)
-    factor, offset = _broadcastable(
-        check_scale(scale), check_zero_point(zero_point, quant_min, quant_max), values.ndim, axis
-    )
+    scale, zero_point = qparams.over(values.shape)
     with np.errstate(over="ignore", under="ignore"):
-        integers = round_to_integers(values, factor, offset, quant_min, quant_max)
-        return np.asarray(factor * (integers - offset).astype(np.float32))
+        steps = round_to_steps(values, scale, zero_point, *qparams.limits).astype(np.float32, copy=False)
+        return np.asarray(np.multiply(scale, steps, out=steps))
 
 
-def _broadcastable(
-    scale: NDArray[np.float32], zero_point: NDArray[np.int64], ndim: int, axis: int | None
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Shapes per-channel vectors along `axis`; scalars stay as they are."""
-    if axis is None:
-        if scale.ndim or zero_point.ndim:
-            raise ValueError(f"scale of shape {scale.shape} needs an axis: which one do its entries belong to?")
-        return scale, zero_point
-    shape = channel_shape(ndim, axis)
-    return scale.reshape(shape), zero_point.reshape(shape)
+def pack(q: ArrayLike, dtype: QDType) -> NDArray[np.uint8]:
+    """Integers of 2 or 4 bits, several to a byte: the first in the lowest bits, rows of the last axis padded with 0.
+
+    q: (..., n) integers of `dtype`. Result: uint8 (..., ceil(n * bits / 8)).
+
+    >>> pack([1, 2, 15], nq.quint4)
+    array([33, 15], dtype=uint8)
+    """
+    per_byte = _per_byte(dtype)
+    values = np.asarray(q).astype(np.int64)
+    if values.size and not (dtype.quant_min <= values.min() and values.max() <= dtype.quant_max):
+        raise ValueError(f"{dtype.name} holds {dtype.quant_min}..{dtype.quant_max}; got {values.min()}..{values.max()}")
+    padding = [(0, 0)] * (values.ndim - 1) + [(0, -values.shape[-1] % per_byte)]
+    fields = np.pad(values & ((1 << dtype.bits) - 1), padding)
+    fields = fields.reshape(*fields.shape[:-1], -1, per_byte) << (dtype.bits * np.arange(per_byte))
+    return np.asarray(fields.sum(axis=-1)).astype(np.uint8)
+
+
+def unpack(packed: ArrayLike, count: int, dtype: QDType) -> NDArray[Any]:
+    """The `count` integers in each row that `pack` packed.
+
+    >>> unpack([33, 15], 3, nq.quint4)
+    array([ 1,  2, 15], dtype=uint8)
+    """
+    per_byte = _per_byte(dtype)
+    data = np.asarray(packed, dtype=np.uint8).astype(np.int64)
+    if data.shape[-1] != -(-count // per_byte):
+        raise ValueError(f"{count} integers of {dtype.name} take {-(-count // per_byte)} bytes; got {data.shape[-1]}")
+    fields = (data[..., None] >> (dtype.bits * np.arange(per_byte))) & ((1 << dtype.bits) - 1)
+    fields = np.where(fields > dtype.quant_max, fields - (1 << dtype.bits), fields)
+    return fields.reshape(*data.shape[:-1], -1)[..., :count].astype(dtype.storage)
+
+
+def _per_byte(dtype: QDType) -> int:
+    if check_dtype(dtype).bits not in (2, 4):
+        raise ValueError(f"integers of 2 or 4 bits share a byte; {dtype.name} has {dtype.bits}")
+    return 8 // dtype.bits

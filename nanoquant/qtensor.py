@@ -19,12 +19,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .affine import dequantize_as, quantize_as
 from .autograd.ops import Axis, Op
 from .autograd.shaped import Shaped, flattened
 from .autograd.tensor import Tensor, apply
 from .kernels import native
 from .qparams import QParams
-from .scheme import QDType, QScheme, channel_shape, per_channel_affine, per_tensor_affine
+from .scheme import (
+    QDType,
+    QScheme,
+    per_channel_affine,
+    per_channel_affine_float_qparams,
+    per_group_affine,
+    per_tensor_affine,
+)
 
 
 class QTensor(Shaped):
@@ -43,12 +51,7 @@ class QTensor(Shaped):
     def __init__(self, values: NDArray[Any], qparams: QParams, origin: Tensor | None = None) -> None:
         if values.dtype != qparams.dtype.storage:
             raise TypeError(f"{qparams.dtype.name} integers are stored as {qparams.dtype.storage}; got {values.dtype}")
-        if qparams.axis is not None:
-            channels = values.shape[qparams.axis] if qparams.axis < values.ndim else None
-            if channels != qparams.scale.size:
-                raise ValueError(
-                    f"{qparams.scale.size} scales on axis {qparams.axis} do not fit an array of shape {values.shape}"
-                )
+        qparams.over(values.shape)
         self.values, self.qparams, self.origin = values, qparams, origin
 
     # ---- what it is -------------------------------------------------------------------------------------------------
@@ -73,8 +76,11 @@ class QTensor(Shaped):
         return self.dtype.itemsize
 
     def qscheme(self) -> QScheme:
-        """per_tensor_affine or per_channel_affine: how the integers are to be read."""
-        return per_tensor_affine if self.qparams.axis is None else per_channel_affine
+        """How the integers are to be read: per_tensor_affine, per_channel_affine and so on."""
+        if self.qparams.float_qparams:
+            return per_channel_affine_float_qparams
+        grouped = self.qparams.group_size is not None
+        return per_tensor_affine if self.qparams.axis is None else per_group_affine if grouped else per_channel_affine
 
     def q_scale(self) -> float:
         """The scale of a per-tensor QTensor."""
@@ -119,6 +125,8 @@ class QTensor(Shaped):
     def dequantize(self) -> Tensor:
         """The floats that the integers mean."""
         q = self.qparams
+        if not native_affine(q):
+            return without_gradient(dequantize_as(self.values, q), self.origin)
         if q.axis is None and self.ndim == 4:
             flat = self.channels_last()
             x = native.dequantize(flat, (1, 1, flat.size), *_scales(q), *_whole_range(q.dtype))
@@ -233,13 +241,9 @@ def quantize(x: ArrayLike, qparams: QParams) -> QTensor:
     """
     values = np.asarray(x, dtype=np.float32)
     origin = x if isinstance(x, Tensor) and x.requires_grad else None
-    if qparams.axis is not None:
-        channel_shape(values.ndim, qparams.axis)
-        if values.shape[qparams.axis] != qparams.scale.size:
-            raise ValueError(
-                f"axis {qparams.axis} of an array of shape {values.shape} has {values.shape[qparams.axis]} channels; "
-                f"got {qparams.scale.size} scales"
-            )
+    qparams.over(values.shape)
+    if not native_affine(qparams):
+        return QTensor(quantize_as(values, qparams), qparams, origin)
     image = values.ndim == 4 and qparams.axis is None
     array = np.asarray(values.transpose(0, 2, 3, 1) if image else values, order="C")
     q = native.quantize(
@@ -267,13 +271,23 @@ def quantize_per_tensor(x: ArrayLike, scale: float, zero_point: int, dtype: QDTy
 
 
 def quantize_per_channel(x: ArrayLike, scales: ArrayLike, zero_points: ArrayLike, axis: int, dtype: QDType) -> QTensor:
-    """The same with one scale and zero point for each index along `axis`.
+    """The same with one scale and zero point for each index along `axis`; as in torch, zero points given as floats stay
+    floats (`per_channel_affine_float_qparams`).
 
     >>> nq.quantize_per_channel([[1.0], [2.0]], [0.5, 0.25], [0, 1], 0, nq.quint8).int_repr()
     tensor([[2],
             [9]], dtype=uint8)
     """
-    return quantize(x, QParams(np.asarray(scales), np.asarray(zero_points), dtype, axis % max(np.ndim(x), 1)))
+    offsets = np.asarray(zero_points)
+    return quantize(
+        x,
+        QParams(np.asarray(scales), offsets, dtype, axis % max(np.ndim(x), 1), float_qparams=offsets.dtype.kind == "f"),
+    )
+
+
+def native_affine(qparams: QParams) -> bool:
+    """Whether the C kernels know these qparams: 8-bit or 32-bit storage, integer zero points, no groups."""
+    return qparams.dtype.storage in native.DTYPES and qparams.group_size is None and not qparams.float_qparams
 
 
 def _channels_of(shape: tuple[int, ...], axis: int | None) -> tuple[int, int, int]:

@@ -12,12 +12,13 @@ from golden_vectors import cases
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nanoquant import qint8, qint32, quantize_per_channel, quantize_per_tensor, quint8
+from nanoquant import quantize_per_channel, quantize_per_tensor
 from nanoquant.affine import dequantize, fake_quantize, quantize
 from nanoquant.kernels import native
-from nanoquant.scheme import QDTYPES, QDType
+from nanoquant.scheme import QDTYPES, QDType, qint4, qint8, qint32, quint4, quint8
 
 values = st.floats(width=32, allow_nan=False)  # infinities included
+NATIVE = [quint8, qint8, qint32, quint4, qint4]  # what the C kernels store
 
 
 @st.composite
@@ -53,7 +54,7 @@ def test_c_equals_numpy_on_every_isa(x: np.ndarray, grid: tuple[QDType, float, i
 
 
 @pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 16383, 16384, 16385, 300_001])
-@pytest.mark.parametrize("dtype", QDTYPES.values(), ids=QDTYPES)
+@pytest.mark.parametrize("dtype", NATIVE, ids=lambda dtype: dtype.name)
 def test_every_length(count: int, dtype: QDType, isa: str) -> None:
     x = (np.random.default_rng(count).standard_normal(count) * 50).astype(np.float32)
     scales, zeros, number = np.float32([0.37]), np.int32([3]), native.isa_number(isa)
@@ -166,11 +167,11 @@ def test_nan_is_an_error_everywhere(isa: str) -> None:
 
 
 def test_bad_arguments() -> None:
-    with pytest.raises(ValueError, match="needs an axis"):
+    with pytest.raises(ValueError, match="vectors need an axis"):
         quantize([1.0, 2.0], [1.0, 2.0], [0, 0])
     with pytest.raises(ValueError, match="axis 3 is out of range for an array with 1 dim"):
         quantize([1.0], [1.0], [0], axis=3)
     with pytest.raises(ValueError, match=r"takes one scale .* shapes \(2,\)"):
         quantize_per_tensor([1.0], [1.0, 2.0], 0, quint8)
-    with pytest.raises(ValueError, match="has 3 channels; got 2 scales"):
+    with pytest.raises(ValueError, match=r"scales of shape \(2,\) on axis 0 do not fit an array of shape \(3, 2\)"):
         quantize_per_channel(np.zeros((3, 2)), [1, 2], [0, 0], 0, quint8)

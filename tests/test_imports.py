@@ -23,7 +23,7 @@ LAYERS = [
     {"qparams"},
     {"affine", "numerics"},
     {"observers", "kernels", "autograd"},
-    {"qtensor"},
+    {"calibration", "qtensor"},
     {"nn"},
     {"ops", "backends", "optim"},
     {"quantization"},

@@ -67,7 +67,7 @@ def test_shape_methods_follow_the_logical_order() -> None:
 def test_dtypes_and_shapes_are_checked() -> None:
     with pytest.raises(TypeError, match="quint8 integers are stored as uint8; got int64"):
         QTensor(np.zeros(3, np.int64), QParams(1.0, 0))
-    with pytest.raises(ValueError, match=r"2 scales on axis 0 do not fit an array of shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"scales of shape \(2,\) on axis 0 do not fit an array of shape \(3,\)"):
         QTensor(np.zeros(3, np.uint8), QParams([1.0, 1.0], [0, 0], axis=0))
 
 

@@ -23,15 +23,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..affine import fake_quantize, inverse_scale, refuse_nan
+from ..affine import fake_quantize_as, inverse_scale, refuse_nan
 from ..qparams import QParams
-from ..scheme import channel_shape
 from .ops import Array, Op
 
 
 def _forward(x: Array, qparams: QParams) -> Array:
     refuse_nan(x)
-    return fake_quantize(x, qparams.scale, qparams.zero_point, *qparams.limits, qparams.axis)
+    return fake_quantize_as(x, qparams)
 
 
 def _vjp(g: Array, y: Array, x: Array, qparams: QParams) -> tuple[Array]:
@@ -40,12 +39,18 @@ def _vjp(g: Array, y: Array, x: Array, qparams: QParams) -> tuple[Array]:
 
 def represented(x: Array, qparams: QParams) -> NDArray[np.bool_]:
     """Where x is rounded to an integer of the range, not clamped to one of its ends."""
-    shape = () if qparams.axis is None else channel_shape(x.ndim, qparams.axis)
-    scale, zero_point = qparams.scale.reshape(shape), qparams.zero_point.reshape(shape)
-    low, high = qparams.limits
+    scale, zero_point = qparams.over(x.shape)
+    ends: list[Any] = list(qparams.limits)
     with np.errstate(over="ignore"):
-        steps = np.rint(np.multiply(x, inverse_scale(scale), dtype=np.float32))
-    return np.asarray((steps >= low - zero_point) & (steps <= high - zero_point))
+        steps = np.asarray(np.multiply(x, inverse_scale(scale), dtype=np.float32))
+    if qparams.float_qparams:
+        steps += zero_point
+    else:
+        ends = [end - zero_point for end in ends]
+    np.rint(steps, out=steps)
+    low, high = ends
+    inside = np.asarray(steps >= low)
+    return np.asarray(np.logical_and(inside, steps <= high, out=inside))
 
 
 FAKE_QUANTIZE = Op("fake_quantize", _forward, _vjp)

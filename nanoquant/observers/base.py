@@ -13,11 +13,13 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from ..module import Module
-from ..qparams import EPS, QParams, choose_qparams
-from ..scheme import QDType, QScheme, check_dtype, check_qscheme, check_quant_range, per_tensor_affine, quint8
+from ..qparams import EPS, AbsMaxRule, QParams, choose_qparams
+from ..scheme import QDType, QScheme, check_dtype, check_qscheme, check_quant_range, quint8
+
+Floats = NDArray[np.float32]
 
 
 class NotCalibratedError(RuntimeError):
@@ -40,11 +42,9 @@ class Partial:
     """
 
     def __init__(self, cls: type[Any], arguments: dict[str, Any]) -> None:
-        parameters = inspect.signature(cls).parameters
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-            for name in arguments:
-                if name not in parameters:
-                    raise TypeError(f"{cls.__name__} takes no argument {name!r}")
+        unknown = set(arguments) - argument_names(cls)
+        if unknown and issubclass(cls, Observer):
+            raise TypeError(f"{cls.__name__} takes no argument {min(unknown)!r}")
         for name, checker in (("dtype", check_dtype), ("qscheme", check_qscheme)):
             if name in arguments:
                 checker(arguments[name])
@@ -70,33 +70,57 @@ class Partial:
 class Observer(Module, ABC):
     """Base class of all observers: they differ in what they remember of the data.
 
-    dtype, qscheme: what is asked for (`scheme`). reduce_range: halve the integer range (torch's guard against CPUs
-    whose 8-bit multiply saturates; nanoquant's never does). quant_min, quant_max: an integer range of one's own. eps:
-    the smallest scale. factory_kwargs: accepted as torch has it, and must ask for nothing but the CPU.
+    dtype, qscheme: what is asked for (`scheme`); the default qscheme is the affine one of the class's granularity.
+    reduce_range: halve the integer range (torch's guard against CPUs whose 8-bit multiply saturates; nanoquant's never
+    does). quant_min, quant_max: an integer range of one's own. factory_kwargs: accepted as torch has it, and must ask
+    for nothing but the CPU. eps: the smallest scale. rule, power_of_two: see `choose_qparams`.
 
-    Subclasses define `observe`, which takes a float32 array without NaN or infinity, and keep the range in the buffers
-    `min_val` and `max_val`.
+    Subclasses define `observe`, which takes a float32 array, and keep the range in the buffers `min_val` and `max_val`.
+    Those that take more arguments take them first, then these in this order.
+
+    Data that is too much for one process is split: each worker observes its part, numbering its batches with `at` where
+    order matters, and the observers `merge`. Their state travels as plain arrays (`state_dict`, `load_state_dict`).
     """
 
-    min_val: NDArray[np.float32]
-    max_val: NDArray[np.float32]
-    ch_axis: int | None = None
+    min_val: Floats
+    max_val: Floats
+    granularity: Any = "tensor"  # of the schemes that a class serves
+    may_be_dynamic = True
+    progress = frozenset({"batch", "training"})  # attributes that say how far an observer is, not how it is set up
     resizable_buffers = frozenset({"min_val", "max_val"})
 
     def __init__(
         self,
         dtype: QDType = quint8,
-        qscheme: QScheme = per_tensor_affine,
+        qscheme: QScheme | None = None,
         reduce_range: bool = False,
         quant_min: int | None = None,
         quant_max: int | None = None,
         factory_kwargs: dict[str, Any] | None = None,
         eps: float = EPS,
         is_dynamic: bool = False,
+        rule: AbsMaxRule = AbsMaxRule.half_range,
+        power_of_two: bool = False,
+        *,
+        ch_axis: int | None = None,
+        group_size: int | None = None,
     ) -> None:
         super().__init__()
-        self.dtype, self.qscheme = check_dtype(dtype), check_qscheme(qscheme)
+        self.ch_axis, self.group_size = ch_axis, group_size
+        self.dtype = check_dtype(dtype)
+        self.qscheme = qscheme = check_qscheme(qscheme or QScheme[f"per_{self.granularity}_affine"])
+        if qscheme.granularity != self.granularity:
+            raise NotImplementedError(
+                f"{type(self).__name__} has a range per {self.granularity}; for {qscheme.name} use an observer with a "
+                f"range per {qscheme.granularity}"
+            )
+        if is_dynamic and not self.may_be_dynamic:
+            raise NotImplementedError(
+                f"{type(self).__name__}: a dynamic range is that of one batch and one tensor; use MinMaxObserver"
+            )
         self.reduce_range, self.eps, self.is_dynamic = reduce_range, eps, is_dynamic
+        self.rule, self.power_of_two = AbsMaxRule(rule), power_of_two
+        self.batch: int | None = None
         self.has_customized_qrange = quant_min is not None and quant_max is not None
         self.quant_min, self.quant_max = check_quant_range(dtype, quant_min, quant_max)
         if reduce_range:
@@ -117,7 +141,7 @@ class Observer(Module, ABC):
 
     def reset_min_max_vals(self) -> None:
         """Forgets all data."""
-        empty = (0,) if self.ch_axis is not None else ()
+        empty = () if self.granularity == "tensor" else (0,)
         self.register_buffer("min_val", np.full(empty, np.inf, np.float32))
         self.register_buffer("max_val", np.full(empty, -np.inf, np.float32))
 
@@ -125,6 +149,18 @@ class Observer(Module, ABC):
     def calibrated(self) -> bool:
         """Whether any data has been seen."""
         return bool(self.min_val.size and np.isfinite(self.min_val).all())
+
+    def at(self, batch: int | None) -> Observer:
+        """Numbers the next batch within the whole stream (from 0): what a worker that sees a part of it says.
+
+        >>> from nanoquant.observers import MovingAverageMinMaxObserver
+        >>> first, second = MovingAverageMinMaxObserver(0.5), MovingAverageMinMaxObserver(0.5)
+        >>> _ = second.at(1)([8.0]), first.at(0)([4.0])
+        >>> float(second.merge(first).max_val)
+        6.0
+        """
+        self.batch = batch
+        return self
 
     def forward(self, x: Any) -> Any:
         """Observes x, and returns it. An empty x changes nothing; NaN and infinity raise ValueError."""
@@ -134,15 +170,42 @@ class Observer(Module, ABC):
         return x
 
     @abstractmethod
-    def observe(self, x: NDArray[np.float32]) -> None:
+    def observe(self, x: Floats) -> None:
         """Takes note of a non-empty array."""
 
-    def range(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The [min, max] that the scale shall cover; scalars, or one entry per channel."""
+    def merge(self, other: Observer) -> Observer:
+        """Makes this observer what it would be, had it seen the other's data too; returns it.
+
+        Raises ValueError when the two are set up differently, or when order matters and the batches have no numbers.
+        """
+        mine, theirs = (
+            {k: v for k, v in vars(o).items() if not k.startswith("_") and k not in self.progress}
+            for o in (self, other)
+        )
+        if type(self) is not type(other) or mine != theirs:
+            raise ValueError(f"observers must be set up alike to merge; got {self!r} {mine} and {other!r} {theirs}")
+        if other.calibrated:
+            self.absorb(other)
+        return self
+
+    def absorb(self, other: Any) -> None:
+        """`merge`, once the two are known to be alike and the other to have seen data."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be merged")
+
+    def range(self) -> tuple[Floats, Floats]:
+        """The [min, max] that the scale shall cover; scalars, or one entry per channel or group."""
         return self.min_val, np.maximum(self.min_val, self.max_val)  # averaging constant data, rounding may cross them
 
-    def calculate_qparams(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """(scale, zero_point) by the observer rule, as vectors: of length 1 per tensor, else one entry per channel.
+    def qparams_of(self, low: Floats, high: Floats) -> tuple[Floats, NDArray[Any]]:
+        """The observer rule for a range, with this observer's dtype, scheme and options."""
+        own = self.reduce_range or self.has_customized_qrange
+        q_low, q_high = (self.quant_min, self.quant_max) if own else (None, None)
+        return choose_qparams(
+            low, high, self.dtype, self.qscheme, q_low, q_high, self.eps, self.rule, self.power_of_two
+        )
+
+    def calculate_qparams(self) -> tuple[Floats, NDArray[Any]]:
+        """(scale, zero_point) by the observer rule: of length 1 per tensor, else one entry per channel or group.
 
         Raises NotCalibratedError if no data has been seen.
         """
@@ -150,18 +213,18 @@ class Observer(Module, ABC):
             raise NotCalibratedError(
                 f"{type(self).__name__} has seen no data: run calibration data through the prepared model before convert"
             )
-        own = self.reduce_range or self.has_customized_qrange
-        low, high = (self.quant_min, self.quant_max) if own else (None, None)
-        scale, zero_point = choose_qparams(*self.range(), self.dtype, self.qscheme, low, high, self.eps)
-        return scale.reshape(-1), zero_point.reshape(-1)
+        scale, zero_point = self.qparams_of(*self.range())
+        return (scale.reshape(1), zero_point.reshape(1)) if self.ch_axis is None else (scale, zero_point)
 
     def qparams(self) -> QParams:
         """The same as a value: what quantize and convert take."""
-        scale, zero_point = self.calculate_qparams()
-        shape = (-1,) if self.ch_axis is not None else ()
-        return QParams(
-            scale.reshape(shape), zero_point.reshape(shape), self.dtype, self.ch_axis, self.quant_min, self.quant_max
-        )
+        return self.as_qparams(*self.calculate_qparams())
+
+    def as_qparams(self, scale: Floats, zero_point: NDArray[Any]) -> QParams:
+        """Numbers of `calculate_qparams` as a value."""
+        floating = self.qscheme.float_qparams
+        limits = self.quant_min, self.quant_max
+        return QParams(scale, zero_point, self.dtype, self.ch_axis, *limits, self.group_size, floating)
 
     def extra_repr(self) -> str:
         """The range seen so far."""
@@ -169,25 +232,42 @@ class Observer(Module, ABC):
             return "no data seen"
         if self.ch_axis is None:
             return f"min_val={float(self.min_val):.6g}, max_val={float(self.max_val):.6g}"
-        return f"{self.min_val.size} channels, min_val={self.min_val.min():.6g}, max_val={self.max_val.max():.6g}"
+        kind = "channels" if self.group_size is None else f"groups of {self.group_size}"
+        return f"{self.min_val.size} {kind}, min_val={self.min_val.min():.6g}, max_val={self.max_val.max():.6g}"
+
+    def extremes(self, x: Floats) -> tuple[Floats, Floats]:
+        """Minimum and maximum of x: of everything, or of each channel or group along `ch_axis`.
+
+        Raises ValueError on NaN and infinity: a range that contains one has no scale.
+        """
+        axes: Any = None
+        if self.ch_axis is not None:
+            if not -x.ndim <= self.ch_axis < x.ndim:
+                raise ValueError(f"ch_axis={self.ch_axis} is out of range for data of shape {x.shape}")
+            axis = self.ch_axis % x.ndim
+            axes = tuple(i for i in range(x.ndim) if i != axis)
+            if self.group_size is not None:
+                if x.shape[axis] % self.group_size:
+                    raise ValueError(f"axis {axis} of data of shape {x.shape} has no whole groups of {self.group_size}")
+                x, axes = x.reshape(*x.shape[:axis], -1, self.group_size, *x.shape[axis + 1 :]), axis + 1
+        low, high = x.min(axis=axes), x.max(axis=axes)
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            raise ValueError(
+                f"{type(self).__name__} observed NaN or infinity in data of shape {x.shape}: no scale can represent it"
+            )
+        return np.asarray(low), np.asarray(high)
+
+    def check_shape(self, low: Floats) -> None:
+        """Raises ValueError when ranges of other shapes than `low`'s were seen before."""
+        if self.calibrated and self.min_val.shape != low.shape:
+            raise ValueError(
+                f"{type(self).__name__} has seen ranges of shape {self.min_val.shape}, one per {self.granularity}; "
+                f"got {low.shape}"
+            )
 
 
-def extremes(x: ArrayLike, observer: Observer) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Minimum and maximum of x: of everything, or of each channel of the observer's `ch_axis`.
-
-    Raises ValueError on NaN and infinity: a range that contains one has no scale.
-    """
-    values = np.asarray(x, dtype=np.float32)
-    axes = None
-    if observer.ch_axis is not None:
-        if not -values.ndim <= observer.ch_axis < values.ndim:
-            raise ValueError(f"ch_axis={observer.ch_axis} is out of range for data of shape {values.shape}")
-        axes = tuple(i for i in range(values.ndim) if i != observer.ch_axis % values.ndim)
-    low, high = values.min(axis=axes), values.max(axis=axes)
-    if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        raise ValueError(
-            f"{type(observer).__name__} observed NaN or infinity in data of shape {values.shape}: no scale can represent it"
-        )
-    if observer.min_val.size and observer.ch_axis is not None and observer.min_val.shape != low.shape:
-        raise ValueError(f"{type(observer).__name__} has seen {observer.min_val.size} channels before; got {low.size}")
-    return np.asarray(low), np.asarray(high)
+def argument_names(cls: type[Any]) -> set[str]:
+    """All arguments of a class: its own, and those it hands on to its bases."""
+    constructors = [vars(base)["__init__"] for base in cls.__mro__ if "__init__" in vars(base)]
+    parameters = [p for f in constructors for p in inspect.signature(f).parameters.values()]
+    return {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)} - {"self"}

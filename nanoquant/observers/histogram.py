@@ -1,6 +1,6 @@
-"""A range that cuts off outliers, chosen on a histogram.
+"""A range that cuts off outliers, chosen on a histogram: torch's.
 
-Before: `moving_average`. After: `nanoquant.quantization`, which puts observers into networks.
+Before: `moving_average`. After: `placeholder`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..qparams import EPS
-from ..scheme import QDType, QScheme, per_tensor_affine, quint8
-from .base import extremes
-from .minmax import MinMaxObserver
+from .base import Floats, NotCalibratedError
+from .moving_average import NumberedObserver
 
-Floats = NDArray[np.float32]
+UPSAMPLE = 16  # parts that an old bin is cut into when the range widens
+STEP = 1e-5  # of quantile, for each move of the walk
 
 
-class HistogramObserver(MinMaxObserver):
+class HistogramObserver(NumberedObserver):
     """The range with the smallest modelled squared error, found by a walk inward from both ends of a histogram.
 
     Every batch is counted into `bins` equal bins over [min_val, max_val]; when a batch widens the range, the old
@@ -28,9 +27,14 @@ class HistogramObserver(MinMaxObserver):
 
     The walk stops at the first increase, and models a level for every integer of the dtype even when the range is
     reduced: it is torch's, to the bit where float32 sums are exact (fewer than 2^24 counts), and can choose worse
-    than MinMax.
+    than MinMax (`MSEObserver` cannot).
 
-    Arguments: see `Observer`; bins: how many bins.
+    A batch's bins depend on all batches before it. So numbered batches (`at`) pass twice: the first time their ranges
+    are noted; once the observers of all workers are merged, every range so far is known, and the second time the
+    batches are counted. `ranges` (k, 2) and `counts` (k, bins) keep one histogram for each range that the stream had;
+    the ranges contain one another, which is their order.
+
+    Arguments: bins: how many bins; then those of `Observer`.
 
     Source: torch.ao.quantization.HistogramObserver; the walk is Caffe2's "nonlinear quantization parameters search".
 
@@ -40,116 +44,150 @@ class HistogramObserver(MinMaxObserver):
     [True, True]
     """
 
-    UPSAMPLE = 16  # parts that an old bin is cut into when the range widens
-    STEP = 1e-5  # of quantile, for each move of the walk
-
+    may_be_dynamic = False
     histogram: Floats
-    resizable_buffers = frozenset({"min_val", "max_val", "histogram"})
+    counted: NDArray[np.int64]
+    ranges: Floats
+    counts: Floats
+    resizable_buffers = NumberedObserver.resizable_buffers | {"histogram", "counted", "ranges", "counts"}
+    bins = 2048
 
-    def __init__(
-        self,
-        bins: int = 2048,
-        dtype: QDType = quint8,
-        qscheme: QScheme = per_tensor_affine,
-        reduce_range: bool = False,
-        quant_min: int | None = None,
-        quant_max: int | None = None,
-        factory_kwargs: dict[str, Any] | None = None,
-        eps: float = EPS,
-        is_dynamic: bool = False,
-    ) -> None:
-        if is_dynamic:
-            raise NotImplementedError("HistogramObserver: a dynamic range is known from one batch, without a histogram")
+    def __init__(self, bins: int = 2048, *args: Any, **kwargs: Any) -> None:
         if bins < 1:
             raise ValueError(f"bins must be at least 1; got {bins}")
-        object.__setattr__(self, "bins", bins)
-        super().__init__(dtype, qscheme, reduce_range, quant_min, quant_max, factory_kwargs, eps, is_dynamic)
+        super().__init__(*args, **kwargs)
+        self.bins = bins
+        self.reset_min_max_vals()
 
     def reset_min_max_vals(self) -> None:
         """Forgets all data."""
         super().reset_min_max_vals()
         self.register_buffer("histogram", np.zeros(self.bins, np.float32))
+        self.register_buffer("counted", np.zeros(0, np.int64))
+        self.register_buffer("ranges", np.zeros((0, 2), np.float32))
+        self.register_buffer("counts", np.zeros((0, self.bins), np.float32))
 
     def observe(self, x: Floats) -> None:
-        """Counts x, after widening the range to include it."""
-        low, high = extremes(x, self)
-        if self.calibrated:
-            low, high = np.minimum(self.min_val, low), np.maximum(self.max_val, high)
-            if low != self.min_val or high != self.max_val:
-                self.histogram = self._spread(low, high)
+        """Counts x, after widening the range to include it; or the half of that which a numbered batch's turn asks for."""
+        low, high = self.extremes(x)
+        self.check_numbered(self.batch is not None)
+        if self.batch is None:
+            self.count_over(x, np.minimum(self.min_val, low), np.maximum(self.max_val, high))
+        elif self.batch not in self.numbers:
+            self.note(np.array([self.batch]), low[None], high[None])
+        else:
+            so_far = self.numbers <= self.batch
+            low, high = self.lows[so_far].min(), self.highs[so_far].max()
+            self.file(np.array([self.batch]), np.array([[low, high]]), count(x, self.bins, low, high)[None])
+
+    def count_over(self, x: Floats, low: Floats, high: Floats) -> None:
+        """Adds the counts of x to those so far, over the range [low, high]."""
+        self.widen_to(low, high)
         self.histogram = self.histogram + count(x, self.bins, low, high)
-        self.min_val, self.max_val = low, high
 
-    def _spread(self, low: Floats, high: Floats) -> Floats:
-        """The counts so far, in the bins of the wider range [low, high].
+    def widen_to(self, low: Floats, high: Floats) -> None:
+        """Makes [low, high] the range, which includes the range so far."""
+        if self.histogram.any() and (low != self.min_val or high != self.max_val):
+            self.histogram = spread(self.histogram, self.min_val, self.max_val, low, high)
+        self.min_val, self.max_val = np.asarray(low), np.asarray(high)
 
-        Each old bin is cut into 16 equal parts, each counted where its middle falls.
-        """
-        if self.min_val == self.max_val:
-            return np.asarray(count(self.min_val, self.bins, low, high) * self.histogram.sum())
-        parts = self.bins * self.UPSAMPLE
-        part_width = np.float32((self.max_val - self.min_val) / np.float32(parts))
-        middles = linspace(self.min_val, self.max_val, parts + 1)[:-1] + np.float32(0.5) * part_width
-        edges = linspace(low, high, self.bins + 1)
-        target = np.clip(np.searchsorted(edges, middles, side="right") - 1, 0, self.bins - 1)
-        weights = np.repeat(self.histogram, self.UPSAMPLE) / np.float32(self.UPSAMPLE)
-        spread: Floats = np.bincount(target, weights=weights, minlength=self.bins).astype(np.float32)
-        return spread
+    def note(self, numbers: NDArray[np.int64], lows: Floats, highs: Floats) -> None:
+        """Files batches' ranges. Raises ValueError when counting has begun: it could change the bins of what was counted."""
+        if self.counted.size:
+            raise ValueError(f"{type(self).__name__} counts its batches already; got the unknown batch {numbers[0]}")
+        super().note(numbers, lows, highs)
+        self.min_val, self.max_val = self.lows.min(), self.highs.max()
+
+    def file(self, numbers: NDArray[np.int64], ranges: Floats, counts: Floats) -> None:
+        """Adds counts to those of the same range. Raises ValueError for a batch that was counted before."""
+        if np.isin(numbers, self.counted).any():
+            raise ValueError(
+                f"{type(self).__name__} has counted batch {numbers[np.isin(numbers, self.counted)][0]} before"
+            )
+        self.counted = np.concatenate([self.counted, numbers])
+        ranges, place = np.unique(np.concatenate([self.ranges, ranges]), axis=0, return_inverse=True)
+        merged = np.zeros((len(ranges), self.bins), np.float32)
+        np.add.at(merged, place.reshape(-1), np.concatenate([self.counts, counts]))
+        self.ranges, self.counts = ranges, merged
+
+    def absorb(self, other: Any) -> None:
+        """Files the other's batches, or what it counted of batches that both know."""
+        if np.array_equal(self.numbers, other.numbers) and self.numbers.size:
+            self.file(other.counted, other.ranges, other.counts)
+        elif other.counted.size:
+            raise ValueError(f"{type(self).__name__}: merge the ranges of all batches before any is counted")
+        else:
+            super().absorb(other)
+
+    @property
+    def wants_second_pass(self) -> bool:
+        """Whether numbered batches are yet to be counted."""
+        return self.counted.size < self.numbers.size
 
     def range(self) -> tuple[Floats, Floats]:
         """The range that the walk ends with."""
-        width = np.float32((self.max_val - self.min_val) / np.float32(self.bins))
-        start, end = self._walk()
-        return self.min_val + width * np.float32(start), self.min_val + width * np.float32(end + 1)
+        if self.wants_second_pass:
+            raise NotCalibratedError(
+                f"{type(self).__name__} knows the ranges of {self.numbers.size} batches and counted {self.counted.size}: merge "
+                "all workers' observers, then pass every batch once more, with its number (quantization.calibrate does)"
+            )
+        if self.counted.size:
+            self.histogram = np.zeros(self.bins, np.float32)
+            for i in np.argsort(self.ranges[:, 1] - self.ranges[:, 0], kind="stable"):
+                self.widen_to(*self.ranges[i])
+                self.histogram = self.histogram + self.counts[i]
+        return walk(self.histogram, self.min_val, self.max_val, 1 << self.dtype.bits)
 
-    def _walk(self) -> tuple[int, int]:
-        """First and last bin of the chosen range."""
-        below = np.cumsum(self.histogram, dtype=np.float64).astype(np.float32)  # counts up to and including each bin
-        total = float(self.histogram.sum())
-        start, end, low, high, best = 0, self.bins - 1, 0.0, 1.0, np.inf
-        while low < high:
-            next_low, next_high = low + self.STEP, high - self.STEP
-            left = min(max(int(np.searchsorted(below, np.float32(next_low * total), side="left")), start), end)
-            right = max(min(int(np.searchsorted(below, np.float32(next_high * total), side="right")) - 1, end), start)
-            if left - start > end - right:  # the side whose step frees more bins moves
-                candidate, low = (left, end), next_low
-            else:
-                candidate, high = (start, right), next_high
-            if candidate == (start, end):
-                continue
-            error = self.quantization_error(*candidate)
-            if error > best:
-                break
-            best, (start, end) = error, candidate
-        return start, end
 
-    def quantization_error(self, start: int, end: int) -> float:
-        """Modelled squared error of quantizing the histogram with the bins start..end as range.
+def walk(histogram: Floats, low: Floats, high: Floats, levels: int) -> tuple[Floats, Floats]:
+    """The part of [low, high] that the walk of `HistogramObserver` ends with."""
+    bins = histogram.size
+    below = np.cumsum(histogram, dtype=np.float64).astype(np.float32)  # counts up to and including each bin
+    total = float(histogram.sum())
+    start, end, from_low, to_high, best = 0, bins - 1, 0.0, 1.0, np.inf
+    while from_low < to_high:
+        next_low, next_high = from_low + STEP, to_high - STEP
+        left = min(max(int(np.searchsorted(below, np.float32(next_low * total), side="left")), start), end)
+        right = max(min(int(np.searchsorted(below, np.float32(next_high * total), side="right")) - 1, end), start)
+        if left - start > end - right:  # the side whose step frees more bins moves
+            candidate, from_low = (left, end), next_low
+        else:
+            candidate, to_high = (start, right), next_high
+        if candidate == (start, end):
+            continue
+        error = quantization_error(histogram, (float(high) - float(low)) / bins, *candidate, levels)
+        if error > best:
+            break
+        best, (start, end) = error, candidate
+    width = np.float32((high - low) / np.float32(bins))
+    return low + width * np.float32(start), low + width * np.float32(end + 1)
 
-        The range is cut into 2^bits levels of width D, each represented by its centre; what lies outside goes to the
-        outermost level. A bin's mass is spread evenly over its width, so that each piece of it between offsets u and
-        v from a level's centre contributes
 
-            density * integral_u^v t^2 dt = density * (v^3 - u^3) / 3
+def quantization_error(histogram: Floats, width: float, start: int, end: int, levels: int) -> float:
+    """Modelled squared error of quantizing a histogram, of bins this wide, with the bins start..end as range.
 
-        A bin starts inside one level, may cover some whole ones, and ends inside another: three terms.
-        """
-        levels = 1 << self.dtype.bits
-        width = (float(self.max_val) - float(self.min_val)) / self.bins
-        level = width * (end - start + 1) / levels
-        if level == 0.0:
-            return 0.0
-        half, one = np.float32(level / 2), np.float32(level)
-        left = (np.arange(self.bins) - start).astype(np.float32) * np.float32(width)
-        right = left + np.float32(width)
-        first, last = (np.clip(np.floor_divide(edge, one), 0, np.float32(levels - 1)) for edge in (left, right))
-        density = self.histogram / np.float32(width)
-        into_first = left - (first + np.float32(0.5)) * one
-        into_last = right - (last * one + half)
-        error = _second_moment(into_first, half, density)
-        error = error + (last - first - np.float32(1)) * _second_moment(-half, half, density)
-        error = error + _second_moment(-half, into_last, density)
-        return float(error.sum())
+    The range is cut into `levels` levels of width D, each represented by its centre; what lies outside goes to the
+    outermost level. A bin's mass is spread evenly over its width, so that each piece of it between offsets u and v from a
+    level's centre contributes
+
+        density * integral_u^v t^2 dt = density * (v^3 - u^3) / 3
+
+    A bin starts inside one level, may cover some whole ones, and ends inside another: three terms.
+    """
+    level = width * (end - start + 1) / levels
+    if level == 0.0:
+        return 0.0
+    half, one = np.float32(level / 2), np.float32(level)
+    left = (np.arange(histogram.size) - start).astype(np.float32) * np.float32(width)
+    right = left + np.float32(width)
+    first, last = (np.clip(np.floor_divide(edge, one), 0, np.float32(levels - 1)) for edge in (left, right))
+    density = histogram / np.float32(width)
+    into_first = left - (first + np.float32(0.5)) * one
+    into_last = right - (last * one + half)
+    error = _second_moment(into_first, half, density)
+    error = error + (last - first - np.float32(1)) * _second_moment(-half, half, density)
+    error = error + _second_moment(-half, into_last, density)
+    return float(error.sum())
 
 
 def _second_moment(begin: Floats | np.float32, end: Floats | np.float32, density: Floats) -> Floats:
@@ -166,8 +204,29 @@ def count(x: Floats, bins: int, low: Floats, high: Floats) -> Floats:
     """
     if low == high:
         low, high = low - np.float32(1), high + np.float32(1)
-    position = (np.ravel(x) - low) * np.float32(bins) / np.float32(high - low)
-    return np.bincount(np.minimum(position.astype(np.int64), bins - 1), minlength=bins).astype(np.float32)
+    position = np.subtract(x, low).reshape(-1)
+    position *= np.float32(bins)
+    position /= np.float32(high - low)
+    counts = np.bincount(position.astype(np.int64), minlength=bins + 1)
+    counts[bins - 1] += counts[bins:].sum()
+    return counts[:bins].astype(np.float32)
+
+
+def spread(histogram: Floats, old_low: Floats, old_high: Floats, low: Floats, high: Floats) -> Floats:
+    """Counts over [old_low, old_high], in the bins of the wider range [low, high].
+
+    Each old bin is cut into 16 equal parts, each counted where its middle falls.
+    """
+    bins = histogram.size
+    if old_low == old_high:
+        return np.asarray(count(old_low, bins, low, high) * histogram.sum())
+    parts = bins * UPSAMPLE
+    part_width = np.float32((old_high - old_low) / np.float32(parts))
+    middles = linspace(old_low, old_high, parts + 1)[:-1] + np.float32(0.5) * part_width
+    edges = linspace(low, high, bins + 1)
+    target = np.clip(np.searchsorted(edges, middles, side="right") - 1, 0, bins - 1)
+    weights = np.repeat(histogram, UPSAMPLE) / np.float32(UPSAMPLE)
+    return np.asarray(np.bincount(target, weights=weights, minlength=bins).astype(np.float32))
 
 
 def linspace(start: Floats, stop: Floats, count: int) -> Floats:

@@ -8,11 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..qparams import EPS
-from ..scheme import QDType, QScheme, per_channel_affine, per_tensor_affine, quint8
-from .base import Observer, extremes
+from .base import Floats, Observer
 
 
 class MinMaxObserver(Observer):
@@ -28,30 +25,23 @@ class MinMaxObserver(Observer):
     [0.01568628] [64]
     """
 
-    def __init__(
-        self,
-        dtype: QDType = quint8,
-        qscheme: QScheme = per_tensor_affine,
-        reduce_range: bool = False,
-        quant_min: int | None = None,
-        quant_max: int | None = None,
-        factory_kwargs: dict[str, Any] | None = None,
-        eps: float = EPS,
-        is_dynamic: bool = False,
-    ) -> None:
-        super().__init__(dtype, qscheme, reduce_range, quant_min, quant_max, factory_kwargs, eps, is_dynamic)
-        if self.qscheme.per_channel:
-            raise NotImplementedError(
-                f"{type(self).__name__} has one range; use its PerChannel twin for {qscheme.name}"
-            )
-
-    def observe(self, x: NDArray[np.float32]) -> None:
+    def observe(self, x: Floats) -> None:
         """Widens the range to include x."""
-        low, high = extremes(x, self)
-        self.min_val, self.max_val = np.minimum(self.min_val, low), np.maximum(self.max_val, high)
+        self.widen(*self.extremes(x))
+
+    def widen(self, low: Floats, high: Floats) -> None:
+        """Widens the range to include [low, high]."""
+        self.check_shape(low)
+        if self.calibrated:
+            low, high = np.minimum(self.min_val, low), np.maximum(self.max_val, high)
+        self.min_val, self.max_val = low, high
+
+    def absorb(self, other: Any) -> None:
+        """Widens the range to include the other's."""
+        self.widen(other.min_val, other.max_val)
 
 
-class PerChannelMinMaxObserver(Observer):
+class PerChannelMinMaxObserver(MinMaxObserver):
     """Minimum and maximum of each channel along `ch_axis`, over all the data.
 
     >>> observer = PerChannelMinMaxObserver(ch_axis=0)
@@ -60,30 +50,53 @@ class PerChannelMinMaxObserver(Observer):
     (array([-1.,  0.], dtype=float32), array([2. , 0.5], dtype=float32))
     """
 
-    def __init__(
-        self,
-        ch_axis: int = 0,
-        dtype: QDType = quint8,
-        qscheme: QScheme = per_channel_affine,
-        reduce_range: bool = False,
-        quant_min: int | None = None,
-        quant_max: int | None = None,
-        factory_kwargs: dict[str, Any] | None = None,
-        eps: float = EPS,
-        is_dynamic: bool = False,
-    ) -> None:
-        if is_dynamic:
-            raise NotImplementedError(f"{type(self).__name__}: dynamic quantization has one range per tensor")
-        object.__setattr__(self, "ch_axis", ch_axis)
-        super().__init__(dtype, qscheme, reduce_range, quant_min, quant_max, factory_kwargs, eps, is_dynamic)
-        if not self.qscheme.per_channel:
-            raise NotImplementedError(
-                f"{type(self).__name__} has a range per channel; use MinMaxObserver for {qscheme.name}"
-            )
+    granularity = "channel"
+    may_be_dynamic = False
 
-    def observe(self, x: NDArray[np.float32]) -> None:
-        """Widens each channel's range to include its part of x."""
-        low, high = extremes(x, self)
-        if self.min_val.size:
-            low, high = np.minimum(self.min_val, low), np.maximum(self.max_val, high)
-        self.min_val, self.max_val = low, high
+    def __init__(self, ch_axis: int = 0, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, ch_axis=ch_axis, **kwargs)
+
+
+class PerGroupMinMaxObserver(MinMaxObserver):
+    """Minimum and maximum of each run of `group_size` neighbours along `ch_axis`, for each index of the other axes.
+
+    Weights of few bits have scales this fine. The axis must divide into whole groups.
+
+    >>> observer = PerGroupMinMaxObserver(group_size=2)
+    >>> _ = observer([[-1.0, 2.0, 0.0, 0.5]])
+    >>> observer.max_val
+    array([[2. , 0.5]], dtype=float32)
+    """
+
+    granularity = "group"
+    may_be_dynamic = False
+
+    def __init__(self, group_size: int, ch_axis: int = -1, *args: Any, **kwargs: Any) -> None:
+        if group_size < 1:
+            raise ValueError(f"group_size must be at least 1; got {group_size}")
+        super().__init__(*args, ch_axis=ch_axis, group_size=group_size, **kwargs)
+
+
+class PerTokenMinMaxObserver(MinMaxObserver):
+    """Minimum and maximum of each row of the last axis, of the latest batch alone: activations of a Transformer.
+
+    >>> observer = PerTokenMinMaxObserver()
+    >>> _ = observer([[-1.0, 2.0], [0.0, 0.5]])
+    >>> observer.qparams().scale.shape, observer.qparams().group_size
+    ((2, 1), 2)
+    """
+
+    granularity = "token"
+    progress = MinMaxObserver.progress | {"group_size"}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, ch_axis=-1, **kwargs)
+
+    def observe(self, x: Floats) -> None:
+        """Takes the rows of x."""
+        self.group_size = x.shape[-1] if x.ndim else 1
+        self.min_val, self.max_val = self.extremes(x)
+
+    def absorb(self, other: Any) -> None:
+        """Takes the other's rows, which count as later."""
+        self.group_size, self.min_val, self.max_val = other.group_size, other.min_val, other.max_val

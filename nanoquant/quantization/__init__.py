@@ -3,13 +3,26 @@
 In reading order: observers (re-exported), fake-quantizers, qconfigs, stubs, fusion, and the eager workflow.
 """
 
+from ..calibration import EntropyObserver as EntropyObserver
+from ..calibration import ExactHistogramObserver as ExactHistogramObserver
+from ..calibration import MSEObserver as MSEObserver
+from ..calibration import PercentileObserver as PercentileObserver
+from ..calibration import PerChannelHistogramObserver as PerChannelHistogramObserver
+from ..observers import AbsMaxRule as AbsMaxRule
+from ..observers import FixedQParamsObserver as FixedQParamsObserver
 from ..observers import HistogramObserver as HistogramObserver
 from ..observers import MinMaxObserver as MinMaxObserver
+from ..observers import MovingAverageAbsMaxObserver as MovingAverageAbsMaxObserver
 from ..observers import MovingAverageMinMaxObserver as MovingAverageMinMaxObserver
 from ..observers import MovingAveragePerChannelMinMaxObserver as MovingAveragePerChannelMinMaxObserver
+from ..observers import NoopObserver as NoopObserver
 from ..observers import NotCalibratedError as NotCalibratedError
 from ..observers import PerChannelMinMaxObserver as PerChannelMinMaxObserver
+from ..observers import PerGroupMinMaxObserver as PerGroupMinMaxObserver
+from ..observers import PerTokenMinMaxObserver as PerTokenMinMaxObserver
 from ..observers import PlaceholderObserver as PlaceholderObserver
+from ..observers import RecordingObserver as RecordingObserver
+from ..observers import ReuseInputObserver as ReuseInputObserver
 from .eager import convert as convert
 from .eager import prepare as prepare
 from .eager import prepare_qat as prepare_qat
