@@ -24,6 +24,7 @@ LAYERS = [
     {"affine", "numerics"},
     {"observers", "kernels", "autograd"},
     {"qtensor"},
+    {"metrics"},
     {"nn"},
     {"ops", "backends", "optim"},
     {"quantization"},
