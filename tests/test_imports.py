@@ -22,7 +22,7 @@ LAYERS = [
     {"module"},
     {"qparams"},
     {"affine", "numerics"},
-    {"observers", "kernels", "autograd"},
+    {"conventions", "observers", "kernels", "autograd"},
     {"qtensor"},
     {"metrics"},
     {"nn"},
