@@ -239,6 +239,7 @@ def choose_qparams(
     if not check_qscheme(qscheme).float_qparams:
         low, high = np.minimum(low, np.float32(0)), np.maximum(high, np.float32(0))
     with np.errstate(over="ignore"):
+        ratio: NDArray[Any]
         if qscheme.symmetric:
             ratio = np.maximum(-low, high) / np.float32(rule.divisor(q_low, q_high, middle))
         else:

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nanoquant as nq
-from nanoquant.autograd import normalization, spatial
 from nanoquant.autograd.gradcheck import gradcheck
 from nanoquant.autograd.ops import OPS
 from nanoquant.autograd.tape import is_grad_enabled
 from nanoquant.autograd.tensor import Tensor, apply
 from nanoquant.nn import functional as F
+from nanoquant.nn import normalization, spatial
 from nanoquant.qparams import QParams
 from nanoquant.scheme import QDTYPES
 

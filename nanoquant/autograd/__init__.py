@@ -1,6 +1,6 @@
 """Reverse-mode differentiation on NumPy arrays, just large enough to train the networks we quantize.
 
 `ops` is the table of what can be computed, with its derivatives; `fake_quant` the one op whose derivative is a
-convention; `tape` records and walks back; `tensor` is what users hold. `spatial` and `normalization` add the ops of
-image networks; `gradcheck` compares derivatives with differences.
+convention; `tape` records and walks back; `tensor` is what users hold; `gradcheck` compares derivatives with
+differences. The ops of image networks, which need more than a line each, live beside their layers in `nanoquant.nn`.
 """

@@ -1,6 +1,6 @@
 """New tensors: from numbers, from constants, from a seeded generator, from other tensors.
 
-Before: `parameter`. After: `spatial`.
+Before: `parameter`. After: `gradcheck`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The table of operations: what each computes, and its vjp, the product of the incoming gradient with its Jacobian.
 
 A row is Op(name, forward, vjp). With y = forward(*inputs) and g the gradient of y, vjp(g, y, *inputs) returns the
-gradients of the inputs. These are functions on arrays, which know nothing of tensors. Convolution and pooling need
-more than a line each, and live in `spatial`; batch normalization in `normalization`.
+gradients of the inputs. These are functions on arrays, which know nothing of tensors. Convolution, pooling and batch
+normalization are rows too, but need more than a line each: they live in `nanoquant.nn`.
 
 Before: `affine`. After: `fake_quant`.
 """

@@ -100,7 +100,7 @@ class ExactHistogramObserver(MinMaxObserver):
         super().absorb(other)
         self.coarsen(other.exponent)
         doublings = (self.exponent - other.exponent).tolist()
-        self.counts = self.counts + [coarser(row, d) for row, d in zip(other.counts, doublings, strict=True)]
+        self.counts = self.counts + np.array([coarser(row, d) for row, d in zip(other.counts, doublings, strict=True)])
 
     def of_channel(self, channel: int) -> Counts:
         """The counts of one channel (0 per tensor), without the empty bins outside [min, max]."""

@@ -3,7 +3,7 @@
 Functions of one image or matrix take a Tensor or a QTensor: what leaves a scale alone works on integers as it stands,
 so that these layers need no quantized twin.
 
-Before: `nanoquant.qtensor`. After: `linear`.
+Before: `normalization`. After: `linear`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..autograd import normalization, spatial
 from ..autograd.creation import generator
 from ..autograd.ops import OPS
 from ..autograd.tensor import Tensor, apply
 from ..qtensor import QTensor
+from . import normalization, spatial
 
 AnyTensor = TypeVar("AnyTensor", Tensor, QTensor)
 Pair = tuple[int, int]
@@ -58,7 +58,7 @@ def conv2d(
     dilation: int | Pair = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Convolution of images; `autograd.spatial.conv2d` has the formula.
+    """Convolution of images; `spatial.conv2d` has the formula.
 
     x: (batch, in_channels, height, width). weight: (out_channels, in_channels / groups, kh, kw). bias: (out_channels,).
     """
@@ -175,7 +175,7 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Batch normalization; `autograd.normalization` has the formula.
+    """Batch normalization; `normalization` has the formula.
 
     In training the batch's statistics are used, and the running ones pulled towards them in place:
     running = (1 - momentum) running + momentum batch, with the unbiased variance.

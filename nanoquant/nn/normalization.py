@@ -7,14 +7,14 @@ values of a channel, and sums over them,
 
 In evaluation they are constants, and dx = gamma / sigma g.
 
-Source: Ioffe and Szegedy, "Batch Normalization", 2015. Before: `spatial`. After: `gradcheck`.
+Source: Ioffe and Szegedy, "Batch Normalization", 2015. Before: `spatial`. After: `functional`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from .ops import Array, Op
+from ..autograd.ops import Array, Op
 
 
 def channel_axes(x: Array) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ A convolution is one matrix product, once every input value stands in each of th
 
 Loops run over the few positions (i, j) of the filter, never over pixels. Images are (batch, channels, height, width).
 
-Before: `creation`. After: `normalization`.
+Before: `nanoquant.qtensor`. After: `normalization`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .ops import Array, Op
+from ..autograd.ops import Array, Op
 
 Pair = tuple[int, int]
 
