@@ -169,11 +169,11 @@ def test_schemes_that_an_observer_cannot_serve() -> None:
         MinMaxObserver(qscheme=per_channel_affine)
     with pytest.raises(NotImplementedError, match="for per_tensor_affine use an observer with a range per tensor"):
         PerChannelMinMaxObserver(qscheme=per_tensor_affine)
-    with pytest.raises(NotImplementedError, match="one range per tensor"):
+    with pytest.raises(NotImplementedError, match="a dynamic range is that of one batch"):
         PerChannelMinMaxObserver(is_dynamic=True)
     with pytest.raises(NotImplementedError, match="averaging_constant must be 1"):
         MovingAverageMinMaxObserver(is_dynamic=True)
-    with pytest.raises(NotImplementedError, match="without a histogram"):
+    with pytest.raises(NotImplementedError, match="a dynamic range is that of one batch"):
         HistogramObserver(is_dynamic=True)
     with pytest.raises(ValueError, match="bins must be at least 1"):
         HistogramObserver(bins=0)
