@@ -62,10 +62,9 @@ def walked(counts: Counts, bins: int, levels: int) -> tuple[float, float]:
     if low == high:
         return low, high
     below = np.interp(np.linspace(low, high, bins + 1), counts.edges, np.concatenate([[0], np.cumsum(counts.counts)]))
-    start, end = walk(
-        np.diff(below).astype(np.float32), np.asarray(low, np.float32), np.asarray(high, np.float32), levels
-    )
-    return float(start), float(end)
+    ends = np.array([low, high], np.float32) / np.float32(counts.width)  # exact; far from where cubes overflow
+    start, end = walk(np.diff(below).astype(np.float32), ends[0], ends[1], levels)
+    return counts.width * float(start), counts.width * float(end)
 
 
 class PercentileObserver(ClippingObserver):

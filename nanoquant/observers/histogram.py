@@ -5,6 +5,7 @@ Before: `moving_average`. After: `placeholder`.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from typing import Any
 
 import numpy as np
@@ -142,17 +143,25 @@ class HistogramObserver(NumberedObserver):
 def walk(histogram: Floats, low: Floats, high: Floats, levels: int) -> tuple[Floats, Floats]:
     """The part of [low, high] that the walk of `HistogramObserver` ends with."""
     bins = histogram.size
-    below = np.cumsum(histogram, dtype=np.float64).astype(np.float32)  # counts up to and including each bin
+    below = np.cumsum(histogram, dtype=np.float64).astype(np.float32).tolist()  # counts up to and including each bin
     total = float(histogram.sum())
+
+    def left_of(quantile: float) -> int:
+        return bisect_left(below, float(np.float32(quantile * total)))
+
+    def right_of(quantile: float) -> int:
+        return bisect_right(below, float(np.float32(quantile * total))) - 1
+
     start, end, from_low, to_high, best = 0, bins - 1, 0.0, 1.0, np.inf
+    next_left, next_right = left_of(STEP), right_of(1.0 - STEP)
     while from_low < to_high:
-        next_low, next_high = from_low + STEP, to_high - STEP
-        left = min(max(int(np.searchsorted(below, np.float32(next_low * total), side="left")), start), end)
-        right = max(min(int(np.searchsorted(below, np.float32(next_high * total), side="right")) - 1, end), start)
+        left, right = min(max(next_left, start), end), max(min(next_right, end), start)
         if left - start > end - right:  # the side whose step frees more bins moves
-            candidate, from_low = (left, end), next_low
+            candidate, from_low = (left, end), from_low + STEP
+            next_left = left_of(from_low + STEP)
         else:
-            candidate, to_high = (start, right), next_high
+            candidate, to_high = (start, right), to_high - STEP
+            next_right = right_of(to_high - STEP)
         if candidate == (start, end):
             continue
         error = quantization_error(histogram, (float(high) - float(low)) / bins, *candidate, levels)
@@ -184,10 +193,11 @@ def quantization_error(histogram: Floats, width: float, start: int, end: int, le
     density = histogram / np.float32(width)
     into_first = left - (first + np.float32(0.5)) * one
     into_last = right - (last * one + half)
-    error = _second_moment(into_first, half, density)
-    error = error + (last - first - np.float32(1)) * _second_moment(-half, half, density)
-    error = error + _second_moment(-half, into_last, density)
-    return float(error.sum())
+    with np.errstate(over="ignore", invalid="ignore"):  # of ranges beyond 1e12, as in torch
+        error = _second_moment(into_first, half, density)
+        error = error + (last - first - np.float32(1)) * _second_moment(-half, half, density)
+        error = error + _second_moment(-half, into_last, density)
+        return float(error.sum())
 
 
 def _second_moment(begin: Floats | np.float32, end: Floats | np.float32, density: Floats) -> Floats:

@@ -23,6 +23,8 @@ from ..observers import PerTokenMinMaxObserver as PerTokenMinMaxObserver
 from ..observers import PlaceholderObserver as PlaceholderObserver
 from ..observers import RecordingObserver as RecordingObserver
 from ..observers import ReuseInputObserver as ReuseInputObserver
+from .calibrate import CalibrationWarning as CalibrationWarning
+from .calibrate import calibrate as calibrate
 from .eager import convert as convert
 from .eager import prepare as prepare
 from .eager import prepare_qat as prepare_qat
