@@ -40,6 +40,7 @@ from .fake_quantize import enable_fake_quant as enable_fake_quant
 from .fake_quantize import enable_observer as enable_observer
 from .fusion import fuse_modules as fuse_modules
 from .fusion import fuse_modules_qat as fuse_modules_qat
+from .learnable import LearnableFakeQuantize as LearnableFakeQuantize
 from .qconfig import QConfig as QConfig
 from .qconfig import QConfigError as QConfigError
 from .qconfig import default_dynamic_qconfig as default_dynamic_qconfig
