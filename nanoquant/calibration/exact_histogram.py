@@ -115,7 +115,7 @@ class ExactHistogramObserver(MinMaxObserver):
 def exponent_for(largest: Floats, side: int) -> NDArray[np.int64]:
     """The smallest e with largest < side * 2^e."""
     _, power = np.frexp(largest)  # largest < 2^power
-    return np.maximum(power.astype(np.int64) - (side.bit_length() - 1), SMALLEST)
+    return np.where(largest > 0, np.maximum(power.astype(np.int64) - (side.bit_length() - 1), SMALLEST), SMALLEST)
 
 
 def coarser(counts: NDArray[np.int64], doublings: int) -> NDArray[np.int64]:
