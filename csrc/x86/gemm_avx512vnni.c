@@ -38,10 +38,23 @@ INLINE __m512i broadcast_quad(const uint8_t *a) {
 
 INLINE __mmask16 first_columns(int64_t count) { return (__mmask16)(count >= 16 ? 0xFFFF : (1u << count) - 1); }
 
-/* Form A on 16 accumulators: y - zero_point as int32. */
-INLINE __m512i requantize(__m512i acc, const nq_epilogue *e, int64_t channel) {
-    __m512 value = _mm512_add_ps(_mm512_cvtepi32_ps(acc), _mm512_loadu_ps(e->badd + channel));
+/* The two-step form D on 16 accumulators, and the inner part of form B. */
+INLINE __m512 two_step(__m512i acc, const nq_epilogue *e, int64_t channel) {
+    __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(acc), _mm512_set1_ps(e->pre));
     value = _mm512_mul_ps(value, _mm512_loadu_ps(e->mul + channel));
+    return _mm512_add_ps(value, _mm512_loadu_ps(e->badd + channel));
+}
+
+/* Form A or B on 16 accumulators: y - zero_point as int32. */
+INLINE __m512i requantize(__m512i acc, const nq_epilogue *e, int64_t channel) {
+    __m512 value;
+    if (e->form == NQ_FORM_A) {
+        value = _mm512_add_ps(_mm512_cvtepi32_ps(acc), _mm512_loadu_ps(e->badd + channel));
+        value = _mm512_mul_ps(value, _mm512_loadu_ps(e->mul + channel));
+    } else {
+        value = _mm512_mul_ps(two_step(acc, e, channel), _mm512_set1_ps(e->post));
+        value = _mm512_add_ps(value, _mm512_set1_ps(e->offset));
+    }
     value = _mm512_max_ps(value, _mm512_set1_ps(e->lo));
     value = _mm512_min_ps(value, _mm512_set1_ps(e->hi));
     return _mm512_cvtps_epi32(value);
@@ -70,15 +83,16 @@ INLINE void store_row_16(__m512i acc, const nq_epilogue *e, int64_t channel, int
 
 /* The forms with 32-bit outputs: 16 channels of one row. */
 INLINE void store_row_wide(__m512i acc, const nq_epilogue *e, int64_t channel, int64_t columns, uint8_t *out) {
-    __m512 mul = _mm512_loadu_ps(e->mul + channel), badd = _mm512_loadu_ps(e->badd + channel), value;
+    __m512 value;
     if (e->form == NQ_FORM_ACCUMULATOR) {
         _mm512_mask_storeu_epi32(out, first_columns(columns), acc);
         return;
     }
     if (e->form == NQ_FORM_D_FUSED)
-        value = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc), mul, badd);
+        value = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc), _mm512_loadu_ps(e->mul + channel),
+                                _mm512_loadu_ps(e->badd + channel));
     else
-        value = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(acc), mul), badd);
+        value = two_step(acc, e, channel);
     value = _mm512_max_ps(value, _mm512_set1_ps(e->lo));
     _mm512_mask_storeu_ps(out, first_columns(columns), value);
 }
@@ -115,7 +129,7 @@ INLINE void tile(const nq_tile *t, const int rows, const int strips) {
     }
     UNROLL for (int i = 0; i < rows; i++) {
         uint8_t *out = t->out + i * t->out_stride;
-        if (e->form != NQ_FORM_A)
+        if (e->form >= NQ_FORM_ACCUMULATOR)
             UNROLL for (int j = 0; j < strips; j++)
                 store_row_wide(acc[i][j], e, t->channel + 16 * j, t->columns - 16 * j, out + 64 * j);
         else if (strips == 4)
@@ -172,6 +186,7 @@ const nq_isa nq_isa_avx512vnni = {
              {ENTRIES_6(2), ENTRY(7, 2), ENTRY(8, 2)},
              {ENTRIES_6(3), ENTRY(7, 3), ENTRY(8, 3)},
              {ENTRIES_6(4)}},
+    .forms = NQ_FLOAT_FORMS,
     .sum_bytes = sum_bytes,
     .quantize = nq_quantize_avx512,
     .dequantize = nq_dequantize_avx512,

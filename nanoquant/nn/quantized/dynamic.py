@@ -12,7 +12,7 @@ import numpy as np
 from ...autograd.tensor import Tensor
 from ...kernels import native
 from ...kernels.packed import Input, Output, PackedWeights
-from ...numerics import Profile
+from ...numerics import Profile, twice_inverted
 from ...qparams import choose_dynamic_qparams
 from ...qtensor import without_gradient
 from ..linear import take_float
@@ -44,7 +44,8 @@ def linear_dynamic(x: Any, packed: PackedWeights, reduce_range: bool, relu: bool
         0,
         quant_max,
     )
-    return packed.linear(q, Input(float(np.float32(scale)), zero_point), Output(relu=relu))
+    used = twice_inverted(scale) if packed.profile is Profile.onednn else np.float32(scale)  # oneDNN inverts the double
+    return packed.linear(q, Input(float(used), zero_point), Output(relu=relu))
 
 
 class Linear(Weighted):
