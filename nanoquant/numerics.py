@@ -19,7 +19,7 @@ Engines agree on that, and differ in how they round it. With every operation rou
     tflite    C   rint(f64(bias) / f64(a))   multiplier 2^(shift - 31) = f64(s_x) f64(s_w) / f64(s_y)          two-step
 
 (1 / a means f32(1 / a); per channel, a and the rest have one entry per output channel. In form D badd is bias and mul
-is a; pre is 1.) Some hundredths of a per cent of the outputs tell the profiles apart, always by one step:
+is a; pre is 1.) What sets them apart:
 
 - FBGEMM and oneDNN keep the bias in floating point, the others round it to an accumulator unit.
 - oneDNN adds the zero point before rounding. It is handed reciprocals of scales and inverts them again: post = 1 / s_y,
@@ -46,7 +46,7 @@ from numpy.typing import NDArray
 from .qparams import is_scale
 
 Floats = NDArray[np.float32]
-Ints = NDArray[np.int32]
+Ints = NDArray[np.int64]
 
 INT32_MAX = 2**31 - 1
 
@@ -77,7 +77,14 @@ class Form(Enum):
 
 
 FORMS_C = (Form.C_DOUBLE, Form.C_SINGLE)
-_NOT_A = {Profile.onednn: Form.B, Profile.tflite: Form.C_DOUBLE, Profile.tflite_single: Form.C_SINGLE}
+_FORMS = {  # of 8-bit and of float32 outputs
+    Profile.fbgemm: (Form.A, Form.D_FUSED),
+    Profile.qnnpack: (Form.A, Form.D_TWO_STEP),
+    Profile.onednn: (Form.B, Form.D_TWO_STEP),
+    Profile.ort: (Form.A, Form.D_TWO_STEP),
+    Profile.tflite: (Form.C_DOUBLE, Form.D_TWO_STEP),
+    Profile.tflite_single: (Form.C_SINGLE, Form.D_TWO_STEP),
+}
 
 # The engines of torch, and the arithmetic each gets here. In torch, x86 mixes FBGEMM's with oneDNN's for most
 # convolutions; here x86 computes as FBGEMM does throughout.
@@ -98,19 +105,19 @@ class Epilogue:
     """
 
     form: Form
-    bias_q: NDArray[np.int64]
+    bias_q: Ints
     badd: Floats
     mul: Floats
-    multiplier: NDArray[np.int64]
-    shift: NDArray[np.int64]
-    pre: np.float32 = np.float32(1)
-    post: np.float32 = np.float32(1)
+    multiplier: Ints
+    shift: Ints
+    pre: Floats
+    post: Floats
     zero_point: int = 0
     quant_min: int = 0
     quant_max: int = 255
     relu: bool = False
 
-    def __call__(self, acc: NDArray[np.int64]) -> NDArray[np.int64] | Floats:
+    def __call__(self, acc: Ints) -> Ints | Floats:
         """Applies the epilogue to accumulators of shape (..., out_channels)."""
         total = (acc + self.bias_q).astype(np.float32)
         lowest = self.zero_point if self.relu else self.quant_min
@@ -119,22 +126,19 @@ class Epilogue:
         if self.form in FORMS_C:
             once = self.form is Form.C_SINGLE
             steps = multiply_by_quantized_multiplier(acc + self.bias_q, self.multiplier, self.shift, once)
-            return np.clip(steps + self.zero_point, lowest, self.quant_max)
-        if self.form is Form.D_FUSED:
-            y = fma(total, self.mul, self.badd)
-        else:
-            with np.errstate(over="ignore", under="ignore"):
-                y = (total * self.pre) * self.mul + self.badd
-        if self.form is not Form.B:
-            return np.where(y > 0, y, np.float32(0)) if self.relu else y
+            return np.asarray(np.clip(steps + self.zero_point, lowest, self.quant_max))
         with np.errstate(over="ignore", under="ignore"):
-            value = y * self.post + np.float32(self.zero_point)
-        return np.rint(np.clip(value, lowest, self.quant_max)).astype(np.int64)
+            fused = self.form is Form.D_FUSED
+            y = fma(total, self.mul, self.badd) if fused else (total * self.pre) * self.mul + self.badd
+            if self.form is Form.B:
+                y = y * self.post + np.float32(self.zero_point)
+                return np.rint(np.clip(y, lowest, self.quant_max)).astype(np.int64)
+        return np.where(y > 0, y, np.float32(0)) if self.relu else y
 
 
 def requantize(
     acc: Floats, badd: Floats, mul: Floats, zero_point: int, quant_min: int, quant_max: int, relu: bool = False
-) -> NDArray[np.int64]:
+) -> Ints:
     """Form A: accumulators, converted to float32, to integers of the output.
 
         q_y = clamp(rint((acc + badd) * mul) + zero_point, quant_min, quant_max)
@@ -148,7 +152,7 @@ def requantize(
     lowest = zero_point if relu else quant_min
     with np.errstate(over="ignore"):
         scaled = np.multiply(np.add(acc, badd, dtype=np.float32), mul, dtype=np.float32)
-    steps: NDArray[np.int64] = np.rint(np.clip(scaled, lowest - zero_point, quant_max - zero_point)).astype(np.int64)
+    steps: Ints = np.rint(np.clip(scaled, lowest - zero_point, quant_max - zero_point)).astype(np.int64)
     return steps + zero_point
 
 
@@ -184,13 +188,13 @@ def twice_inverted(scale: Any) -> Floats:
 
     To invert the result twice changes it no more.
 
-    >>> float(twice_inverted(np.float32(0.07))), float(np.float32(0.07))
-    (0.07000000774860382, 0.07000000029802322)
+    >>> float(twice_inverted(7.0)), float(twice_inverted(twice_inverted(7.0)))
+    (6.999999523162842, 6.999999523162842)
     """
-    return np.float32(1) / (1 / np.asarray(scale, np.float64)).astype(np.float32)
+    return np.asarray(1 / np.float32(1 / np.asarray(scale, np.float64)), np.float32)
 
 
-def quantize_multiplier(real: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def quantize_multiplier(real: Any) -> tuple[Ints, Ints]:
     """(multiplier, shift) with real = multiplier * 2^(shift - 31), multiplier in [2^30, 2^31), rounded half up.
 
     real: positive float64 of any shape. A real of 1 or more has shift > 0.
@@ -207,7 +211,7 @@ def quantize_multiplier(real: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]
     return multiplier >> carried, shift + carried
 
 
-def multiply_by_quantized_multiplier(acc: Any, multiplier: Any, shift: Any, single_rounding: bool) -> NDArray[np.int64]:
+def multiply_by_quantized_multiplier(acc: Any, multiplier: Any, shift: Any, single_rounding: bool) -> Ints:
     """Form C: acc * multiplier * 2^(shift - 31) as an integer; acc any int32, shift in -31..30.
 
     Rounded once: half up. Rounded twice: acc * 2^shift, if shift > 0, saturates to int32; its product with the
@@ -222,10 +226,10 @@ def multiply_by_quantized_multiplier(acc: Any, multiplier: Any, shift: Any, sing
     """
     acc, multiplier, shift = (np.asarray(v, np.int64) for v in (acc, multiplier, shift))
     if single_rounding:
-        return (acc * multiplier + (1 << (30 - shift))) >> (31 - shift)
+        return np.asarray((acc * multiplier + (1 << (30 - shift))) >> (31 - shift))
     left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
     high = (np.clip(acc << left, -INT32_MAX - 1, INT32_MAX) * multiplier + 2**30) >> 31
-    return np.sign(high) * ((np.abs(high) + ((1 << right) >> 1)) >> right)
+    return np.asarray(np.sign(high) * ((np.abs(high) + ((1 << right) >> 1)) >> right))
 
 
 def bind(
@@ -233,7 +237,7 @@ def bind(
     x_scale: float,
     w_scale: Floats,
     bias: Floats | None,
-    magnitude: NDArray[np.int64],
+    magnitude: Ints,
     y_scale: float | None = None,
     y_zero_point: int = 0,
     quant_min: int = 0,
@@ -253,14 +257,14 @@ def bind(
     """
     channels = magnitude.shape[0]
     given = np.zeros(channels, np.float32) if bias is None else np.asarray(bias, dtype=np.float32)
-    form, pre, post = _form(profile, y_scale is None), np.float32(1), np.float32(1)
+    form, pre, post = _FORMS[profile][y_scale is None], np.ones((), np.float32), np.ones((), np.float32)
     x, y = np.float32(x_scale), np.float32(1 if y_scale is None else y_scale)
     with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
         a = np.multiply(x, w_scale, dtype=np.float32)
         units, badd, mul = _tables(profile, a, given, None if y_scale is None else y)
         multiplier, shift = quantize_multiplier(np.multiply(x, w_scale, dtype=np.float64) / np.float64(y))
         if profile is Profile.onednn:
-            pre, post = np.float32(twice_inverted(x)), 1 / y
+            pre, post = twice_inverted(x), np.asarray(1 / y)
     bias_q = np.rint(units.astype(np.float64))
     worst = 255 * magnitude + np.abs(bias_q)
     for good, problem, value in (
@@ -268,7 +272,11 @@ def bind(
         (np.isfinite(units) & np.isfinite(badd), "the bias is not finite in units of x_scale * w_scale", given),
         (is_scale(mul), "x_scale * w_scale / y_scale is not a positive, normal and finite float32", mul),
         (is_scale(pre) & is_scale(post), "1 / x_scale or 1 / y_scale is not a normal and finite float32", a),
-        ((form not in FORMS_C) | (abs(shift + 0.5) < 31), "x_scale * w_scale / y_scale is not in [2^-32, 2^30)", mul),
+        (
+            (form not in FORMS_C) | (shift >= -31) & (shift <= 30),
+            "x_scale * w_scale / y_scale is not in [2^-32, 2^30)",
+            mul,
+        ),
         (worst <= INT32_MAX, ACCUMULATOR_MAY_OVERFLOW, worst),
     ):
         everywhere = np.broadcast_to(good, (channels,))
@@ -297,14 +305,7 @@ ACCUMULATOR_MAY_OVERFLOW = (
 )
 
 
-def _form(profile: Profile, float_output: bool) -> Form:
-    """The column of letters in the table at the top."""
-    if float_output:
-        return Form.D_FUSED if profile is Profile.fbgemm else Form.D_TWO_STEP
-    return _NOT_A.get(profile, Form.A)
-
-
-def _tables(profile: Profile, a: Floats, bias: Floats, y_scale: np.float32 | None) -> tuple[Floats, Floats, Floats]:
+def _tables(profile: Profile, a: Floats, bias: Floats, y_scale: np.float32 | None) -> tuple[Any, Floats, Floats]:
     """(bias in accumulator units that joins acc, badd, mul): a row of the table at the top; for oneDNN mul / s_w * a."""
     one, nothing = np.float32(1), np.zeros_like(bias)
     if y_scale is None:
