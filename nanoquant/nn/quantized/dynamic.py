@@ -33,7 +33,7 @@ def linear_dynamic(x: Any, packed: PackedWeights, reduce_range: bool, relu: bool
     low, high = x.min(), x.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(f"the input of shape {x.shape} holds NaN or infinity: no scale can represent its range")
-    quant_max = 127 if reduce_range and packed.profile is Profile.fbgemm else 255
+    quant_max = 127 if reduce_range and packed.profile is not Profile.qnnpack else 255
     scale, zero_point = choose_dynamic_qparams(low, high, 0, quant_max)
     q = native.quantize(
         x,
