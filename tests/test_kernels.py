@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import threading
 from typing import Any
 
@@ -15,7 +16,8 @@ import numpy as np
 import oracles
 import pytest
 import strategies
-from hypothesis import given, settings
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from processes import run_python
 from strategies import Layer
 
@@ -31,6 +33,7 @@ OUTPUTS = [
     Output(3.0, 100, np.dtype(np.uint8), quant_min=90, quant_max=150),
     Output(),
     Output(accumulators=True),
+    Output(1e-4, 100, np.dtype(np.uint8)),  # a multiplier of more than 1
 ]
 
 
@@ -110,7 +113,8 @@ def test_every_tile_edge(rows: int) -> None:
                     stride=(1, 1), padding=(0, 0), dilation=(1, 1), extreme=extreme, signed=False,
                     asymmetric=number % 2 == 0, per_channel=True, bias=True, relu=False,
                 )  # fmt: skip
-                compare(layer, Profile.fbgemm, [OUTPUTS[1], OUTPUTS[4]])
+                for profile in (Profile.fbgemm, Profile(1 + (number + rows) % (len(Profile) - 1))):
+                    compare(layer, profile, [OUTPUTS[1], OUTPUTS[4]])
 
 
 @pytest.mark.parametrize("kernel", [(3, 3), (5, 5), (1, 7)])
@@ -169,8 +173,8 @@ def test_tables_are_the_specifications(seed: int) -> None:
     x_scale, y_scale, x_zero = (float(np.float32(v)) for v in g.uniform(0.01, 2, 3))
     given_, x_zero = Input(x_scale, int(100 * x_zero)), int(100 * x_zero)
     packed = PackedWeights(w, scale, np.zeros(scale.shape, np.int64), bias, profile=profile)
-    tables = packed._bind(packed._pack(0), given_, Output(y_scale, 3)).tables
-    init, multiplier, shift, badd, mul = (table[:21] for table in tables)
+    bound = packed._bind(packed._pack(0), given_, Output(y_scale, 3))
+    init, multiplier, shift, badd, mul = (table[:21] for table in bound.tables)
     columns = w.astype(np.int64).sum(axis=(1, 2, 3))
     expected = numerics.bind(profile, x_scale, scale, bias, np.abs(w.astype(int)).sum(axis=(1, 2, 3)), y_scale, 3)
     assert np.array_equal(init, expected.bias_q - x_zero * columns)
@@ -179,6 +183,33 @@ def test_tables_are_the_specifications(seed: int) -> None:
     if expected.form in numerics.FORMS_C:
         assert np.array_equal(multiplier, expected.multiplier)
         assert np.array_equal(shift, expected.shift)
+    if expected.form is numerics.Form.B:
+        assert (bound.epilogue.pre, bound.epilogue.post) == (expected.pre, expected.post)
+
+
+@given(
+    strategies.scales,
+    strategies.scales,
+    strategies.scales,
+    strategies.finite_floats,
+    st.sampled_from(Profile),
+    st.booleans(),
+)
+@example(1.0, 1.0, 2.0**-30, 0.0, Profile.tflite, False)
+@example(1.0, 2.0**-33, 1.0, 0.0, Profile.tflite_single, True)
+@example(2.0**127, 2.0**-100, 1.0, 0.0, Profile.onednn, True)
+def test_scales_are_refused_where_the_specification_refuses_them(
+    x_scale: float, w_scale: float, y_scale: float, bias: float, profile: Profile, to_float: bool
+) -> None:
+    scale, addend, y = np.float32([w_scale]), np.float32([bias]), None if to_float else y_scale
+    packed = PackedWeights(np.ones((1, 1, 1, 1), np.int8), scale, np.int64([0]), addend, profile=profile)
+    try:
+        numerics.bind(profile, x_scale, scale, addend, np.array([1]), y)
+    except ValueError as error:
+        with pytest.raises(ValueError, match=re.escape(str(error))):
+            packed._bind(packed._pack(0), Input(x_scale, 0), Output(y))
+    else:
+        packed._bind(packed._pack(0), Input(x_scale, 0), Output(y))
 
 
 @pytest.mark.parametrize("bias", [2.0**-60, -(2.0**-60), 0.0])
