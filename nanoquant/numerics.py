@@ -255,49 +255,41 @@ def bind(
 
         255 * magnitude[n] + |bias_q[n]| <= 2^31 - 1
     """
-    channels = magnitude.shape[0]
+    form, channels = _FORMS[profile][y_scale is None], magnitude.shape[0]
     given = np.zeros(channels, np.float32) if bias is None else np.asarray(bias, dtype=np.float32)
-    form, pre, post = _FORMS[profile][y_scale is None], np.ones((), np.float32), np.ones((), np.float32)
     x, y = np.float32(x_scale), np.float32(1 if y_scale is None else y_scale)
+    pre = post = np.ones((), np.float32)
     with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
         a = np.multiply(x, w_scale, dtype=np.float32)
         units, badd, mul = _tables(profile, a, given, None if y_scale is None else y)
         multiplier, shift = quantize_multiplier(np.multiply(x, w_scale, dtype=np.float64) / np.float64(y))
         if profile is Profile.onednn:
             pre, post = twice_inverted(x), np.asarray(1 / y)
+    finite = np.isfinite(units) & np.isfinite(badd)
+    in_range = (form not in FORMS_C) | (shift >= -31) & (shift <= 30)
     bias_q = np.rint(units.astype(np.float64))
     worst = 255 * magnitude + np.abs(bias_q)
-    for good, problem, value in (
-        (is_scale(a), "x_scale * w_scale is not a positive, normal and finite float32", a),
-        (np.isfinite(units) & np.isfinite(badd), "the bias is not finite in units of x_scale * w_scale", given),
-        (is_scale(mul), "x_scale * w_scale / y_scale is not a positive, normal and finite float32", mul),
-        (is_scale(pre) & is_scale(post), "1 / x_scale or 1 / y_scale is not a normal and finite float32", a),
-        (
-            (form not in FORMS_C) | (shift >= -31) & (shift <= 30),
-            "x_scale * w_scale / y_scale is not in [2^-32, 2^30)",
-            mul,
-        ),
-        (worst <= INT32_MAX, ACCUMULATOR_MAY_OVERFLOW, worst),
-    ):
-        everywhere = np.broadcast_to(good, (channels,))
-        if not everywhere.all():
-            first = int(np.argmin(everywhere))
-            got = np.broadcast_to(value, (channels,))[first]
-            raise ValueError(f"output channel {first}: {problem}; got {got:.10g}")
+    _require(is_scale(a), "x_scale * w_scale is not a positive, normal and finite float32", a, channels)
+    _require(finite, "the bias is not finite in units of x_scale * w_scale", given, channels)
+    _require(is_scale(mul), "x_scale * w_scale / y_scale is not a positive, normal and finite float32", mul, channels)
+    _require(is_scale(pre), "1 / (1 / x_scale) is not a positive, normal and finite float32", pre, channels)
+    _require(is_scale(post), "1 / y_scale is not a positive, normal and finite float32", post, channels)
+    _require(in_range, "x_scale * w_scale / y_scale is not in [2^-32, 2^30)", mul, channels)
+    _require(worst <= INT32_MAX, ACCUMULATOR_MAY_OVERFLOW, worst, channels)
+    factor, each = w_scale if profile is Profile.onednn else mul, (channels,)
     return Epilogue(
-        form=form,
-        bias_q=bias_q.astype(np.int64),
-        badd=badd,
-        mul=np.broadcast_to(w_scale if profile is Profile.onednn else mul, (channels,)),
-        multiplier=np.broadcast_to(multiplier, (channels,)),
-        shift=np.broadcast_to(shift, (channels,)),
-        pre=pre,
-        post=post,
-        zero_point=y_zero_point,
-        quant_min=quant_min,
-        quant_max=quant_max,
-        relu=relu,
-    )
+        form, bias_q.astype(np.int64), badd, np.broadcast_to(factor, each), np.broadcast_to(multiplier, each),
+        np.broadcast_to(shift, each), pre, post, y_zero_point, quant_min, quant_max, relu,
+    )  # fmt: skip
+
+
+def _require(good: Any, problem: str, value: Any, channels: int) -> None:
+    """ValueError, naming the first channel that is not good and its value."""
+    everywhere = np.broadcast_to(good, (channels,))
+    if not everywhere.all():
+        first = int(np.argmin(everywhere))
+        got = np.broadcast_to(value, (channels,))[first]
+        raise ValueError(f"output channel {first}: {problem}; got {got:.10g}")
 
 
 ACCUMULATOR_MAY_OVERFLOW = (
