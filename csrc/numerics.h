@@ -27,8 +27,8 @@ static inline int64_t nq_rint64(double value) {
 }
 
 /* Form C: acc * multiplier * 2^(shift - 31), multiplier in [2^30, 2^31), shift in -31..30. Rounded once, half up; or
- * twice: the product saturates and is rounded half up, the shift to the right half away from zero. >> of a negative
- * number keeps its sign with every compiler that builds this. */
+ * twice: a shift to the left saturates, the product is rounded half up, a shift to the right half away from zero. >> of a
+ * negative number keeps its sign with every compiler that builds this. */
 static inline int64_t nq_multiply(int32_t acc, int32_t multiplier, int32_t shift, int once) {
     if (once)
         return ((int64_t)acc * multiplier + ((int64_t)1 << (30 - shift))) >> (31 - shift);
