@@ -172,7 +172,7 @@ nq_status nq_conv(const nq_packed *p, const nq_epilogue *e, const void *x, int32
         .out_width = g.out_width,
         .row_sums = (int32_t *)(input + g.input_bytes),
     };
-    const int64_t image_outputs = g.out_height * g.out_width * p->shape.out_channels * (e->form == NQ_FORM_A ? 1 : 4);
+    const int64_t image_outputs = g.out_height * g.out_width * p->shape.out_channels * nq_element(e);
     for (int64_t first = 0; first < batch; first += g.images) {
         g.images = nq_min(g.images, batch - first);
         gemm.base = (const uint8_t *)x + first * g.height * g.width * g.channels;

@@ -40,6 +40,9 @@ typedef struct {
 
 void nq_gemm_run(const nq_gemm *gemm);
 
+/* Bytes of one output. */
+static inline int64_t nq_element(const nq_epilogue *epilogue) { return epilogue->form < NQ_FORM_ACCUMULATOR ? 1 : 4; }
+
 static inline int64_t nq_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 static inline int64_t nq_round_up(int64_t a, int64_t b) { return nq_ceil_div(a, b) * b; }
 static inline int64_t nq_min(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -100,7 +100,8 @@ nq_status nq_pack(nq_packed *packed, const int8_t *weights, const int32_t *zero_
 
 /* ---- 5. Scales --------------------------------------------------------------------------------------------------- */
 
-typedef enum { NQ_FBGEMM, NQ_QNNPACK } nq_profile;   /* numerics.py derives both */
+/* numerics.py derives them */
+typedef enum { NQ_FBGEMM, NQ_QNNPACK, NQ_ONEDNN, NQ_ORT, NQ_TFLITE, NQ_TFLITE_SINGLE } nq_profile;
 
 typedef struct {
     int32_t profile;                     /* nq_profile */
@@ -116,22 +117,29 @@ typedef struct {
 
 /* What the micro-kernel does with an accumulator (numerics.py):
  *     form A           y = clamp(rint((f32(acc) + badd) * mul), lo, hi) + zero_point
+ *     form B           y = clamp(rint(((f32(acc) * pre) * mul + badd) * post + offset), lo, hi) + zero_point
+ *     form C           y = clamp(round(acc * multiplier * 2^(shift - 31)), lo, hi) + zero_point   rounded twice or once
  *     accumulator      y = acc
  *     form D, fused    y = max(fma(f32(acc), mul, badd), lo)
- *     form D, two-step y = max(f32(acc) * mul + badd, lo)                                                         */
-typedef enum { NQ_FORM_A, NQ_FORM_ACCUMULATOR, NQ_FORM_D_FUSED, NQ_FORM_D_TWO_STEP } nq_form;
+ *     form D, two-step y = max((f32(acc) * pre) * mul + badd, lo)                                                 */
+typedef enum {
+    NQ_FORM_A, NQ_FORM_B, NQ_FORM_C_DOUBLE, NQ_FORM_C_SINGLE,          /* 8-bit outputs */
+    NQ_FORM_ACCUMULATOR, NQ_FORM_D_FUSED, NQ_FORM_D_TWO_STEP           /* 32-bit outputs */
+} nq_form;
 
 typedef struct {
     int32_t form;            /* nq_form */
     int32_t x_flip, y_flip;  /* 0x80 when x or y holds int8, which the kernels see as uint8: q ^ 0x80 = q + 128 */
     int32_t x_zero_point;    /* as uint8: what padding is filled with */
-    int32_t zero_point;      /* of y, as uint8 */
-    float lo, hi;            /* clamp, relative to the zero point */
+    int32_t zero_point;      /* of y, as uint8; in form B what is left of it beyond `offset` */
+    float lo, hi;            /* clamp, relative to that */
+    float pre, post, offset; /* forms B and D */
     int32_t *init;           /* [table_length] accumulators start here: bias - zp_x * col_offset */
     float *badd, *mul;       /* [table_length] */
+    int32_t *multiplier, *shift;         /* [table_length], form C */
 } nq_epilogue;
 
-/* The caller points init, badd and mul at table_length entries each. On NQ_BAD_SCALE, NQ_BAD_BIAS and NQ_ACCUMULATOR
+/* The caller points the five tables at table_length entries each. On NQ_BAD_SCALE, NQ_BAD_BIAS and NQ_ACCUMULATOR
  * *channel names the first offending output channel. */
 nq_status nq_bind(const nq_packed *packed, const nq_binding *binding, nq_epilogue *epilogue, int32_t *channel);
 

@@ -26,6 +26,19 @@ static inline int64_t nq_rint64(double value) {
     return (int64_t)((value + magic) - magic);
 }
 
+/* Form C: acc * multiplier * 2^(shift - 31), multiplier in [2^30, 2^31), shift in -31..30. Rounded once, half up; or
+ * twice: a shift to the left saturates, the product is rounded half up, a shift to the right half away from zero. >> of a
+ * negative number keeps its sign with every compiler that builds this. */
+static inline int64_t nq_multiply(int32_t acc, int32_t multiplier, int32_t shift, int once) {
+    if (once)
+        return ((int64_t)acc * multiplier + ((int64_t)1 << (30 - shift))) >> (31 - shift);
+    const int64_t left = (int64_t)acc * ((int64_t)1 << (shift > 0 ? shift : 0));
+    const int32_t right = shift < 0 ? -shift : 0;
+    const int64_t clamped = left < INT32_MIN ? INT32_MIN : left > INT32_MAX ? INT32_MAX : left;
+    const int64_t high = (clamped * multiplier + ((int64_t)1 << 30)) >> 31, half = ((int64_t)1 << right) >> 1;
+    return high < 0 ? -((half - high) >> right) : (high + half) >> right;
+}
+
 /* a * b + c, rounded once to float32.
  *
  * In double the product of two floats is exact (24 + 24 <= 53 bits), the sum is not. Its error, which Knuth's two-sum

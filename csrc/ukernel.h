@@ -50,6 +50,12 @@ typedef struct {
 
 typedef void nq_ukernel(const nq_tile *tile);
 
+/* Forms of an epilogue as bits. A micro-kernel that lacks one is asked for accumulators, and ref applies the form. */
+enum {
+    NQ_ALL_FORMS = (1 << (NQ_FORM_D_TWO_STEP + 1)) - 1,
+    NQ_FLOAT_FORMS = NQ_ALL_FORMS & ~(1 << NQ_FORM_C_DOUBLE | 1 << NQ_FORM_C_SINGLE)
+};
+
 /* One row of the dispatch table. A NULL function means: use ref's. */
 typedef struct {
     const char *name;
@@ -61,6 +67,7 @@ typedef struct {
 
     int max_rows[NQ_MAX_STRIPS + 1];                         /* tallest tile for each width; 0: no such width */
     nq_ukernel *gemm[NQ_MAX_STRIPS + 1][NQ_MAX_ROWS + 1];    /* [strips][rows] */
+    int forms;                                               /* that they apply */
 
     int32_t (*sum_bytes)(const uint8_t *x, int64_t count);
 
@@ -71,6 +78,7 @@ typedef struct {
     void (*dequantize)(const uint8_t *q, int64_t count, float scale, int32_t zero_point, uint8_t flip, float *x);
 } nq_isa;
 
+void nq_store_ref(const nq_epilogue *e, int64_t channel, int32_t acc, uint8_t *out, int64_t n);   /* y[n] from acc */
 int nq_quantize_ref(const float *x, int64_t count, float inv_scale, float lo, float hi, int32_t zero_point, uint8_t flip,
                     uint8_t *q);
 void nq_dequantize_ref(const uint8_t *q, int64_t count, float scale, int32_t zero_point, uint8_t flip, float *x);

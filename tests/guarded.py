@@ -21,6 +21,7 @@ import numpy as np
 
 from nanoquant.kernels import native
 from nanoquant.kernels.packed import Input, Output, PackedWeights
+from nanoquant.numerics import Profile
 
 faulthandler.enable()
 PAGE = mmap.PAGESIZE
@@ -67,10 +68,8 @@ def guarded_conv(packed: PackedWeights, x: np.ndarray, wanted: Output, isa: int,
     struct.weights = guard(inner.arrays[0], "void *", alignment=64)
     if len(inner.arrays) > 3:
         struct.zero_point = guard(inner.arrays[3], "int32_t *")
-    for name, table, ctype in zip(
-        ("init", "badd", "mul"), bound.tables, ("int32_t *", "float *", "float *"), strict=True
-    ):
-        setattr(epilogue, name, guard(table, ctype))
+    for name, table in zip(("init", "multiplier", "shift", "badd", "mul"), bound.tables, strict=True):
+        setattr(epilogue, name, guard(table, "int32_t *" if table.dtype == np.int32 else "float *"))
     batch, height, width, _ = x.shape
     needed = lib.nq_conv_workspace(struct, epilogue, batch, height, width)
     workspace = guard(np.empty(needed, np.uint8), "void *", alignment=64)
@@ -106,7 +105,8 @@ def run_convolutions(isa: int, at_end: bool) -> int:
         dilation = tuple(int(d) for d in g.integers(1, 3, 2))
         w = g.integers(-128, 128, (groups * outputs, inputs, *kernel)).astype(np.int8)
         zero_point = np.int64(g.choice([0, 5]))
-        packed = PackedWeights(w, np.float32(0.01), zero_point, None, stride, padding, dilation, groups)
+        profile = Profile(int(g.integers(len(Profile))))
+        packed = PackedWeights(w, np.float32(0.01), zero_point, None, stride, padding, dilation, groups, profile)
         size = (int(g.integers(1, 3)), int(g.integers(5, 9)), int(g.integers(5, 9)), groups * inputs)
         x = g.integers(0, 256, size).astype(np.uint8)
         for wanted in (Output(1.0, 128), Output(), Output(accumulators=True)):

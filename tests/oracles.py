@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import Any
 
@@ -101,3 +102,53 @@ def qnnpack(acc: int, x_scale: Any, w_scale: Any, bias: Any, y_scale: Any) -> np
     a = product(x_scale, w_scale)
     bias_q = rint(product(bias, quotient(1, a)))
     return product(float32(Fraction(acc + bias_q)), product(a, quotient(1, y_scale)))
+
+
+def twice_inverted(scale: Any) -> np.float32:
+    """1 / (1 / scale), each division rounded."""
+    return quotient(1, quotient(1, scale))
+
+
+def onednn(acc: int, x_scale: Any, w_scale: Any, bias: Any, y_scale: Any, zero_point: int) -> np.float32:
+    """The real number that oneDNN rounds; the zero point is in it."""
+    scaled = product(product(float32(Fraction(acc)), twice_inverted(x_scale)), w_scale)
+    return total(product(total(scaled, bias), quotient(1, y_scale)), zero_point)
+
+
+def ort(acc: int, x_scale: Any, w_scale: Any, bias: Any, y_scale: Any) -> np.float32:
+    """The real number that ONNX Runtime rounds. The bias is divided in float64, which Python's floats are."""
+    a = product(x_scale, w_scale)
+    return product(float32(Fraction(acc + round(float(bias) / float(a)))), quotient(a, y_scale))
+
+
+def fixed_point(acc: int, real: float, once: bool) -> int:
+    """acc * real by Jacob et al. 2018 and the gemmlowp library's documentation, in exact fractions.
+
+    real = m * 2^e with m in [1/2, 1) held to 31 bits. Rounded once: the nearest integer, halves upwards. Rounded twice:
+    a left shift first, which saturates; a doubling high product, halves upwards; a right shift, halves away from zero.
+    """
+    mantissa, exponent = math.frexp(real)
+    held = Fraction(math.floor(Fraction(mantissa) * 2**31 + Fraction(1, 2)), 2**31)
+    if once:
+        return math.floor(acc * held * Fraction(2) ** exponent + Fraction(1, 2))
+    shifted = clamp(acc * 2 ** max(exponent, 0), -(2**31), 2**31 - 1)
+    high = math.floor(shifted * held + Fraction(1, 2))
+    magnitude = math.floor(abs(high) * Fraction(2) ** min(exponent, 0) + Fraction(1, 2))
+    return magnitude if high > 0 else -magnitude
+
+
+def output(profile: str, acc: int, x: Any, w: Any, bias: Any, y: Any, zero_point: int, per_channel: bool) -> int:
+    """The uint8 output of a layer with one accumulator, by the profile's name."""
+    if profile.startswith("tflite"):
+        bias_q = round(float(bias) / float(product(x, w)))
+        real = float(x) * float(w) / float(y)
+        return clamp(fixed_point(acc + bias_q, real, profile == "tflite_single") + zero_point, 0, 255)
+    if profile == "onednn":
+        value, offset = onednn(acc, x, w, bias, y, zero_point), 0
+    elif profile == "fbgemm":
+        value, offset = fbgemm(acc, x, w, bias, y, per_channel), zero_point
+    else:
+        value, offset = {"qnnpack": qnnpack, "ort": ort}[profile](acc, x, w, bias, y), zero_point
+    if not np.isfinite(value):
+        return 255 if value > 0 else 0
+    return clamp(rint(value) + offset, 0, 255)

@@ -22,7 +22,7 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
         "threads: ",
         "gemm native",
         "engines:",
-        "profiles: fbgemm, qnnpack",
+        "profiles: fbgemm, qnnpack, onednn, ort, tflite, tflite_single",
     ):
         assert part in text
     assert "HistogramObserver" in text

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import threading
 from typing import Any
 
@@ -15,7 +16,8 @@ import numpy as np
 import oracles
 import pytest
 import strategies
-from hypothesis import given, settings
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from processes import run_python
 from strategies import Layer
 
@@ -31,6 +33,7 @@ OUTPUTS = [
     Output(3.0, 100, np.dtype(np.uint8), quant_min=90, quant_max=150),
     Output(),
     Output(accumulators=True),
+    Output(1e-4, 100, np.dtype(np.uint8)),  # a multiplier of more than 1
 ]
 
 
@@ -110,7 +113,8 @@ def test_every_tile_edge(rows: int) -> None:
                     stride=(1, 1), padding=(0, 0), dilation=(1, 1), extreme=extreme, signed=False,
                     asymmetric=number % 2 == 0, per_channel=True, bias=True, relu=False,
                 )  # fmt: skip
-                compare(layer, Profile.fbgemm, [OUTPUTS[1], OUTPUTS[4]])
+                for profile in (Profile.fbgemm, Profile(1 + (number + rows) % (len(Profile) - 1))):
+                    compare(layer, profile, [OUTPUTS[1], OUTPUTS[4]])
 
 
 @pytest.mark.parametrize("kernel", [(3, 3), (5, 5), (1, 7)])
@@ -163,18 +167,49 @@ def test_tables_are_the_specifications(seed: int) -> None:
     """What nq_bind hands to the micro-kernels, to the last bit: init, badd and mul of every channel."""
     g = np.random.default_rng(seed)
     w = g.integers(-128, 128, (21, 5, 1, 1)).astype(np.int8)
-    per_channel, profile = bool(g.integers(2)), Profile(int(g.integers(2)))
+    per_channel, profile = bool(g.integers(2)), Profile(int(g.integers(len(Profile))))
     scale = np.asarray(g.uniform(0.001, 1, 21 if per_channel else ()), np.float32)
     bias = (g.standard_normal(21) * 30).astype(np.float32)
     x_scale, y_scale, x_zero = (float(np.float32(v)) for v in g.uniform(0.01, 2, 3))
     given_, x_zero = Input(x_scale, int(100 * x_zero)), int(100 * x_zero)
     packed = PackedWeights(w, scale, np.zeros(scale.shape, np.int64), bias, profile=profile)
-    init, badd, mul = (table[:21] for table in packed._bind(packed._pack(0), given_, Output(y_scale, 3)).tables)
+    bound = packed._bind(packed._pack(0), given_, Output(y_scale, 3))
+    init, multiplier, shift, badd, mul = (table[:21] for table in bound.tables)
     columns = w.astype(np.int64).sum(axis=(1, 2, 3))
     expected = numerics.bind(profile, x_scale, scale, bias, np.abs(w.astype(int)).sum(axis=(1, 2, 3)), y_scale, 3)
     assert np.array_equal(init, expected.bias_q - x_zero * columns)
     assert np.array_equal(badd, expected.badd)
     assert np.array_equal(mul, expected.mul)
+    if expected.form in numerics.FORMS_C:
+        assert np.array_equal(multiplier, expected.multiplier)
+        assert np.array_equal(shift, expected.shift)
+    if expected.form is numerics.Form.B:
+        assert (bound.epilogue.pre, bound.epilogue.post) == (expected.pre, expected.post)
+
+
+@given(
+    strategies.scales,
+    strategies.scales,
+    strategies.scales,
+    strategies.finite_floats,
+    st.sampled_from(Profile),
+    st.booleans(),
+)
+@example(1.0, 1.0, 2.0**-30, 0.0, Profile.tflite, False)
+@example(1.0, 2.0**-33, 1.0, 0.0, Profile.tflite_single, True)
+@example(2.0**127, 2.0**-100, 1.0, 0.0, Profile.onednn, True)
+def test_scales_are_refused_where_the_specification_refuses_them(
+    x_scale: float, w_scale: float, y_scale: float, bias: float, profile: Profile, to_float: bool
+) -> None:
+    scale, addend, y = np.float32([w_scale]), np.float32([bias]), None if to_float else y_scale
+    packed = PackedWeights(np.ones((1, 1, 1, 1), np.int8), scale, np.int64([0]), addend, profile=profile)
+    try:
+        numerics.bind(profile, x_scale, scale, addend, np.array([1]), y)
+    except ValueError as error:
+        with pytest.raises(ValueError, match=re.escape(str(error))):
+            packed._bind(packed._pack(0), Input(x_scale, 0), Output(y))
+    else:
+        packed._bind(packed._pack(0), Input(x_scale, 0), Output(y))
 
 
 @pytest.mark.parametrize("bias", [2.0**-60, -(2.0**-60), 0.0])
@@ -303,14 +338,15 @@ def test_info_names_what_runs_where() -> None:
     assert native.isa_names()[0] == "ref"
     for name in native.isa_names():
         status = native.isa_status(name)
-        assert set(status) == {"gemm", "quantize", "dequantize"}
+        assert set(status) == {"gemm", "gemm.tflite", "quantize", "dequantize"}
         assert set(status.values()) <= {"native", "ref", "not in this build", "not on this CPU"}
 
 
-def test_no_instruction_set_has_a_gap() -> None:
-    """What an instruction set lacks would silently run on ref; today none lacks anything."""
+def test_the_gaps_are_known() -> None:
+    """What an instruction set lacks runs on ref, and `info` says so: today the epilogue in fixed point."""
     for name in native.available_isas():
-        assert set(native.isa_status(name).values()) == {"native"}
+        gaps = {kernel for kernel, how in native.isa_status(name).items() if how != "native"}
+        assert gaps == (set() if name == "ref" else {"gemm.tflite"})
 
 
 # ---- bad input -------------------------------------------------------------------------------------------------------

@@ -11,7 +11,16 @@ import strategies
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nanoquant.numerics import ENGINES, Profile, bind, fma, requantize
+from nanoquant.numerics import (
+    ENGINES,
+    Profile,
+    bind,
+    fma,
+    multiply_by_quantized_multiplier,
+    quantize_multiplier,
+    requantize,
+    twice_inverted,
+)
 
 small = st.floats(2.0**-10, 2.0**10, width=32)
 
@@ -35,7 +44,7 @@ def test_fma_rounds_once(a: float, b: float, c: float) -> None:
     st.integers(0, 255),
     st.booleans(),
 )
-def test_form_a_against_exact_arithmetic(
+def test_8_bit_outputs_against_exact_arithmetic(
     acc: int, x_scale: float, w_scale: float, bias: float, y_scale: float, zero_point: int, per_channel: bool
 ) -> None:
     scale = np.float32([w_scale]) if per_channel else np.float32(w_scale)
@@ -43,15 +52,89 @@ def test_form_a_against_exact_arithmetic(
         try:
             epilogue = bind(profile, x_scale, scale, np.float32([bias]), np.array([0]), y_scale, zero_point)
         except ValueError:
-            continue  # a bias beyond int32, which has its own test
-        if profile is Profile.fbgemm:
-            real = oracles.fbgemm(acc, x_scale, w_scale, bias, y_scale, per_channel)
-        else:
-            real = oracles.qnnpack(acc, x_scale, w_scale, bias, y_scale)
-        expected = (
-            oracles.clamp(oracles.rint(real) + zero_point, 0, 255) if np.isfinite(real) else (255 if real > 0 else 0)
-        )
-        assert epilogue(np.array([acc])) == expected
+            continue  # a bias beyond int32, or a multiplier of 2^30, which have their own tests
+        arguments = (acc, x_scale, w_scale, bias, y_scale, zero_point, per_channel)
+        assert epilogue(np.array([acc])) == oracles.output(profile.name, *arguments), profile
+
+
+@given(
+    st.integers(-(2**31), 2**31 - 1),
+    st.integers(2**30, 2**31 - 1),
+    st.integers(-31, 30),
+    st.booleans(),
+)
+@example(7984, 1583594044, -9, False)
+@example(-(2**31), 2**31 - 1, 30, False)
+@example(-(2**31), 2**31 - 1, 30, True)
+@example(-(2**31), 2**30, -31, True)
+def test_form_c_over_its_whole_domain(acc: int, multiplier: int, shift: int, once: bool) -> None:
+    """Left shifts too: Jacob et al. call the multiplier smaller than 1, which is an observation and no law."""
+    real = multiplier * 2.0 ** (shift - 31)
+    assert tuple(int(v) for v in quantize_multiplier(real)) == (multiplier, shift)
+    assert multiply_by_quantized_multiplier(acc, multiplier, shift, once) == oracles.fixed_point(acc, real, once)
+
+
+@given(st.floats(2.0**-32, 2.0**30, exclude_max=True))
+@example(1 - 2.0**-33)
+def test_a_quantized_multiplier_is_the_nearest(real: float) -> None:
+    multiplier, shift = (int(v) for v in quantize_multiplier(real))
+    assert 2**30 <= multiplier < 2**31
+    assert abs(Fraction(multiplier) * Fraction(2) ** (shift - 31) - Fraction(real)) <= Fraction(2) ** (shift - 32)
+
+
+@given(st.integers(-(2**24), 2**24), small, small, st.floats(-1e3, 1e3, width=32), small, st.integers(0, 255))
+def test_requantization_is_as_near_as_declared(
+    acc: int, x_scale: float, w_scale: float, bias: float, y_scale: float, zero_point: int
+) -> None:
+    """At most half a step, plus half an accumulator unit where the bias is rounded, plus half a unit of the last bit
+    of the first of two roundings, plus float32's own error."""
+    multiplier = Fraction(x_scale) * Fraction(w_scale) / Fraction(y_scale)
+    product, addend = acc * multiplier, Fraction(bias) / Fraction(y_scale)
+    exact = product + addend + zero_point
+    if not 0 <= exact <= 255:
+        return
+    for profile in Profile:
+        try:
+            epilogue = bind(
+                profile, x_scale, np.float32(w_scale), np.float32([bias]), np.array([0]), y_scale, zero_point
+            )
+        except ValueError:
+            continue
+        allowed = Fraction(1, 2) + (abs(product) + abs(addend) + 255) / 2**20
+        if profile not in (Profile.fbgemm, Profile.onednn):
+            allowed += multiplier / 2
+        if profile is Profile.tflite:
+            allowed += min(multiplier, Fraction(1, 2))
+        assert abs(int(epilogue(np.array([acc]))[0]) - exact) <= allowed, profile
+
+
+TIES = {
+    # acc / 8:              -1.5  -0.5  0.375 0.5   1.5   2.5
+    (Profile.fbgemm, 100): [98, 100, 100, 100, 102, 102],
+    (Profile.fbgemm, 101): [99, 101, 101, 101, 103, 103],
+    (Profile.onednn, 100): [98, 100, 100, 100, 102, 102],
+    (Profile.onednn, 101): [100, 100, 101, 102, 102, 104],
+    (Profile.tflite, 100): [98, 99, 101, 101, 102, 103],
+    (Profile.tflite, 101): [99, 100, 102, 102, 103, 104],
+    (Profile.tflite_single, 100): [99, 100, 100, 101, 102, 103],
+    (Profile.tflite_single, 101): [100, 101, 101, 102, 103, 104],
+}
+
+
+@pytest.mark.parametrize(("profile", "zero_point"), TIES)
+def test_ties(profile: Profile, zero_point: int) -> None:
+    """Half to even, before or after the zero point; half away from zero after a first rounding; half up."""
+    epilogue = bind(profile, 1.0, np.float32(0.125), None, np.array([0]), 1.0, zero_point)
+    assert epilogue(np.array([[-12], [-4], [3], [4], [12], [20]]))[:, 0].tolist() == TIES[profile, zero_point]
+
+
+def test_scales_inverted_twice() -> None:
+    """Of every float32 mantissa: a sixth moves, by one step, and a second time changes nothing."""
+    scales = np.arange(2**23, 2**24, dtype=np.uint32).astype(np.float32)
+    once = twice_inverted(scales)
+    assert 0.17 < (once != scales).mean() < 0.18
+    assert np.abs(once.view(np.int32) - scales.view(np.int32)).max() == 1
+    assert np.array_equal(twice_inverted(once), once)
 
 
 @given(st.integers(-(2**31), 2**31 - 1), small, small, st.floats(-1e3, 1e3, width=32))
@@ -60,18 +143,21 @@ def test_form_d_against_exact_arithmetic(acc: int, x_scale: float, w_scale: floa
     converted = oracles.float32(Fraction(acc))
     fused = oracles.float32(oracles.exact(converted) * oracles.exact(a) + oracles.exact(bias))
     two_steps = oracles.total(oracles.product(converted, a), bias)
-    for profile, expected in ((Profile.fbgemm, fused), (Profile.qnnpack, two_steps)):
+    onednn = oracles.total(oracles.product(oracles.product(converted, oracles.twice_inverted(x_scale)), w_scale), bias)
+    for profile in Profile:
+        expected = {Profile.fbgemm: fused, Profile.onednn: onednn}.get(profile, two_steps)
         epilogue = bind(profile, x_scale, np.float32(w_scale), np.float32([bias]), np.array([0]))
         assert epilogue(np.array([acc])) == expected
 
 
 def test_profiles_differ_where_the_bias_is_rounded() -> None:
-    """A bias of half an accumulator unit: FBGEMM keeps it, QNNPACK rounds it to 0 (half to even)."""
+    """A bias of half an accumulator unit: FBGEMM and oneDNN keep it, the others round it to 0 (half to even)."""
     answers = {}
     for profile in Profile:
         epilogue = bind(profile, 1.0, np.float32(1), np.float32([0.5]), np.array([0]), 0.25)
         answers[profile] = int(epilogue(np.array([1]))[0])
-    assert answers == {Profile.fbgemm: 6, Profile.qnnpack: 4}
+    assert {profile for profile, answer in answers.items() if answer == 6} == {Profile.fbgemm, Profile.onednn}
+    assert set(answers.values()) == {4, 6}
 
 
 def test_relu_is_a_lower_limit_at_the_zero_point() -> None:
@@ -101,6 +187,23 @@ def test_engines_are_torchs() -> None:
         (
             {"profile": Profile.qnnpack, "bias": np.float32([0, 3e9])},
             "output channel 1: the accumulator may leave int32",
+        ),
+        (
+            {"profile": Profile.tflite, "w_scale": np.float32([1, 2.0**30])},
+            r"output channel 1: x_scale . w_scale / y_scale is not in \[2\^-32, 2\^30\); got 1073741824",
+        ),
+        (
+            {"profile": Profile.tflite_single, "w_scale": np.float32([1, 2.0**-33])},
+            r"output channel 1: x_scale . w_scale / y_scale is not in",
+        ),
+        ({"profile": Profile.ort, "bias": np.float32([0, np.nan])}, "output channel 1: the bias is not finite"),
+        (
+            {"profile": Profile.tflite, "bias": np.float32([0, -3e9])},
+            "output channel 1: the accumulator may leave int32",
+        ),
+        (
+            {"profile": Profile.onednn, "x_scale": 2.0**120, "y_scale": 2.0**127},
+            "output channel 0: 1 / y_scale is not a positive, normal and finite float32",
         ),
     ],
 )

@@ -38,9 +38,10 @@ def answer(options: dict[str, Any], arrays: dict[str, np.ndarray]) -> np.ndarray
 
 
 @pytest.mark.parametrize("kind", ["linear", "conv2d", "depthwise"])
-@pytest.mark.parametrize("engine", ["fbgemm", "qnnpack"])
+@pytest.mark.parametrize("engine", ["fbgemm", "qnnpack", "onednn"])
 def test_static_layers_equal_torch_bit_for_bit(engine: str, kind: str) -> None:
-    chosen = [c for c in cases("static") if (c[0]["engine"], c[0]["kind"]) == (engine, kind)]
+    recorded = cases("onednn" if engine == "onednn" else "static")
+    chosen = [c for c in recorded if (c[0]["engine"], c[0]["kind"]) == (engine, kind)]
     assert len(chosen) >= 20
     spread = set()
     for options, arrays in chosen:
@@ -51,13 +52,13 @@ def test_static_layers_equal_torch_bit_for_bit(engine: str, kind: str) -> None:
 
 
 def test_ties_equal_torch() -> None:
-    """Accumulators that land exactly between two integers: half to even, then the zero point."""
-    for options, arrays in cases("ties"):
+    """Accumulators that land exactly between two integers: half to even, then the zero point; oneDNN adds it first."""
+    for options, arrays in cases("ties") + cases("onednn_ties"):
         assert np.array_equal(answer(options, arrays), arrays["y"]), options
 
 
 def test_dynamic_layers_equal_torch_bit_for_bit() -> None:
-    for options, arrays in cases("dynamic"):
+    for options, arrays in cases("dynamic") + cases("onednn_dynamic"):
         backend.engine = options["engine"]
         packed = ops.linear_prepack(weights(arrays), arrays.get("bias"))
         y = ops.linear_dynamic(arrays["x"], packed, options["reduce_range"])

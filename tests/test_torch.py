@@ -51,13 +51,14 @@ def drawn(monkeypatch: pytest.MonkeyPatch, record: Any) -> list[tuple[dict[str, 
     return collectors[0].cases
 
 
+@pytest.mark.parametrize("record", [recording.record_static, recording.record_onednn, recording.record_onednn_ties])
 @pytest.mark.parametrize("repeat", range(5))
-def test_static_layers(monkeypatch: pytest.MonkeyPatch, repeat: int) -> None:
-    for options, arrays in drawn(monkeypatch, recording.record_static):
+def test_static_layers(monkeypatch: pytest.MonkeyPatch, repeat: int, record: Any) -> None:
+    for options, arrays in drawn(monkeypatch, record):
         assert np.array_equal(test_ops_quantized.answer(options, arrays), arrays["y"]), (repeat, options)
 
 
-@pytest.mark.parametrize("name", ["dynamic", "observers", "affine", "dynamic_qparams"])
+@pytest.mark.parametrize("name", ["dynamic", "onednn_dynamic", "observers", "affine", "dynamic_qparams"])
 def test_the_rest(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     import test_affine
     import test_qparams
@@ -65,6 +66,7 @@ def test_the_rest(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     fresh = drawn(monkeypatch, getattr(recording, f"record_{name}"))
     module, check = {
         "dynamic": (test_ops_quantized, test_ops_quantized.test_dynamic_layers_equal_torch_bit_for_bit),
+        "onednn_dynamic": (test_ops_quantized, test_ops_quantized.test_dynamic_layers_equal_torch_bit_for_bit),
         "observers": (test_observers, test_observers.test_torch_to_the_last_bit),
         "affine": (test_affine, test_affine.test_golden_vectors),
         "dynamic_qparams": (test_qparams, test_qparams.test_dynamic_rule_equals_torch),

@@ -29,25 +29,39 @@ static uint32_t dot(const nq_tile *t, const uint8_t *row, int64_t strip, int64_t
     return sum;
 }
 
-/* y[n] for one accumulator: see nq_form in nanoquant.h */
-static void store(const nq_epilogue *e, int64_t channel, int32_t acc, uint8_t *out, int64_t n) {
-    float value, mul = e->mul[channel], badd = e->badd[channel];
+static void store_32bit(const nq_epilogue *e, float value, uint8_t *out) {
+    value = value > e->lo ? value : e->lo;
+    memcpy(out, &value, 4);
+}
+
+static void store_8bit(const nq_epilogue *e, float value, uint8_t *out) {
+    *out = (uint8_t)((nq_rint(nq_clamp(value, e->lo, e->hi)) + e->zero_point) ^ e->y_flip);
+}
+
+/* see nq_form in nanoquant.h */
+void nq_store_ref(const nq_epilogue *e, int64_t channel, int32_t acc, uint8_t *out, int64_t n) {
+    const float mul = e->mul[channel], badd = e->badd[channel], two_step = (float)acc * e->pre * mul + badd;
+    int64_t steps;
     switch (e->form) {
     case NQ_FORM_A:
-        value = nq_clamp(((float)acc + badd) * mul, e->lo, e->hi);
-        out[n] = (uint8_t)((nq_rint(value) + e->zero_point) ^ e->y_flip);
-        return;
+        store_8bit(e, ((float)acc + badd) * mul, out + n);
+        break;
+    case NQ_FORM_B:
+        store_8bit(e, two_step * e->post + e->offset, out + n);
+        break;
     case NQ_FORM_ACCUMULATOR:
         memcpy(out + 4 * n, &acc, 4);
-        return;
-    case NQ_FORM_D_FUSED:
-        value = nq_fma((float)acc, mul, badd);
         break;
-    default:
-        value = (float)acc * mul + badd;
+    case NQ_FORM_D_FUSED:
+        store_32bit(e, nq_fma((float)acc, mul, badd), out + 4 * n);
+        break;
+    case NQ_FORM_D_TWO_STEP:
+        store_32bit(e, two_step, out + 4 * n);
+        break;
+    default:             /* form C; the clamp's bounds are integers: float holds them, and the clamped steps */
+        steps = nq_multiply(acc, e->multiplier[channel], e->shift[channel], e->form == NQ_FORM_C_SINGLE);
+        store_8bit(e, (float)steps, out + n);
     }
-    value = value > e->lo ? value : e->lo;
-    memcpy(out + 4 * n, &value, 4);
 }
 
 static void tile(const nq_tile *t) {
@@ -58,7 +72,7 @@ static void tile(const nq_tile *t) {
             if (t->zp_w)
                 acc -= (uint32_t)t->zp_w[channel] * (uint32_t)t->row_sum[i];
             acc += dot(t, t->rows[i], n / NQ_STRIP, n % NQ_STRIP);
-            store(t->epilogue, channel, (int32_t)acc, t->out + i * t->out_stride, n);
+            nq_store_ref(t->epilogue, channel, (int32_t)acc, t->out + i * t->out_stride, n);
         }
 }
 
@@ -80,6 +94,7 @@ const nq_isa nq_isa_ref = {
     .pack_quad = pack_quad,
     .max_rows = {0, NQ_MAX_ROWS, NQ_MAX_ROWS, NQ_MAX_ROWS, NQ_MAX_ROWS},
     .gemm = {{0}, TALL, TALL, TALL, TALL},
+    .forms = NQ_ALL_FORMS,
     .sum_bytes = sum_bytes,
     .quantize = nq_quantize_ref,
     .dequantize = nq_dequantize_ref,

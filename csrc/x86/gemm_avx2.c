@@ -33,10 +33,23 @@ INLINE __m256i multiply_add(__m256i acc, __m256i a, __m256i w) {
     return _mm256_add_epi32(acc, _mm256_madd_epi16(a, w));
 }
 
-/* Form A on 8 accumulators: y as int32 in 0..255. */
-INLINE __m256i requantize(__m256i acc, const nq_epilogue *e, int64_t channel) {
-    __m256 value = _mm256_add_ps(_mm256_cvtepi32_ps(acc), _mm256_loadu_ps(e->badd + channel));
+/* The two-step form D on 8 accumulators, and the inner part of form B. */
+INLINE __m256 two_step(__m256i acc, const nq_epilogue *e, int64_t channel) {
+    __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(acc), _mm256_set1_ps(e->pre));
     value = _mm256_mul_ps(value, _mm256_loadu_ps(e->mul + channel));
+    return _mm256_add_ps(value, _mm256_loadu_ps(e->badd + channel));
+}
+
+/* Form A or B on 8 accumulators: y as int32 in 0..255. */
+INLINE __m256i requantize(__m256i acc, const nq_epilogue *e, int64_t channel, const int form) {
+    __m256 value;
+    if (form == NQ_FORM_A) {
+        value = _mm256_add_ps(_mm256_cvtepi32_ps(acc), _mm256_loadu_ps(e->badd + channel));
+        value = _mm256_mul_ps(value, _mm256_loadu_ps(e->mul + channel));
+    } else {
+        value = _mm256_mul_ps(two_step(acc, e, channel), _mm256_set1_ps(e->post));
+        value = _mm256_add_ps(value, _mm256_set1_ps(e->offset));
+    }
     value = _mm256_max_ps(value, _mm256_set1_ps(e->lo));
     value = _mm256_min_ps(value, _mm256_set1_ps(e->hi));
     return _mm256_add_epi32(_mm256_cvtps_epi32(value), _mm256_set1_epi32(e->zero_point));
@@ -47,9 +60,10 @@ INLINE void store_columns(uint8_t *out, const void *row, int64_t count, const in
     __builtin_memcpy(out, row, (size_t)(count < NQ_STRIP ? count : NQ_STRIP) * (size_t)size);
 }
 
-INLINE void store_row_8bit(__m256i first, __m256i second, const nq_tile *t, uint8_t *out) {
+INLINE void store_row_8bit(__m256i first, __m256i second, const nq_tile *t, uint8_t *out, const int form) {
     const nq_epilogue *e = t->epilogue;
-    __m256i words = _mm256_packs_epi32(requantize(first, e, t->channel), requantize(second, e, t->channel + 8));
+    __m256i words = _mm256_packs_epi32(requantize(first, e, t->channel, form),
+                                       requantize(second, e, t->channel + 8, form));
     words = _mm256_permute4x64_epi64(words, 0xD8);       /* packs works in 128-bit lanes: 0 8 4 12 -> 0 4 8 12 */
     __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
     bytes = _mm_xor_si128(bytes, _mm_set1_epi8((char)e->y_flip));
@@ -63,11 +77,12 @@ INLINE void store_row_8bit(__m256i first, __m256i second, const nq_tile *t, uint
 }
 
 INLINE __m256 to_float(__m256i acc, const nq_epilogue *e, int64_t channel) {
-    __m256 mul = _mm256_loadu_ps(e->mul + channel), badd = _mm256_loadu_ps(e->badd + channel), value;
+    __m256 value;
     if (e->form == NQ_FORM_D_FUSED)
-        value = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc), mul, badd);
+        value = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc), _mm256_loadu_ps(e->mul + channel),
+                                _mm256_loadu_ps(e->badd + channel));
     else
-        value = _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(acc), mul), badd);
+        value = two_step(acc, e, channel);
     return _mm256_max_ps(value, _mm256_set1_ps(e->lo));
 }
 
@@ -120,7 +135,9 @@ INLINE void tile(const nq_tile *t, const int rows) {
     UNROLL for (int i = 0; i < rows; i++) {
         uint8_t *out = t->out + i * t->out_stride;
         if (e->form == NQ_FORM_A)
-            store_row_8bit(acc[i][0], acc[i][1], t, out);
+            store_row_8bit(acc[i][0], acc[i][1], t, out, NQ_FORM_A);
+        else if (e->form == NQ_FORM_B)
+            store_row_8bit(acc[i][0], acc[i][1], t, out, NQ_FORM_B);
         else
             store_row_32bit(acc[i][0], acc[i][1], t, out);
     }
@@ -168,6 +185,7 @@ const nq_isa nq_isa_avx2 = {
     .gemm = {{0},
              {0, ukernel_1x16c4__avx2, ukernel_2x16c4__avx2, ukernel_3x16c4__avx2, ukernel_4x16c4__avx2,
               ukernel_5x16c4__avx2, ukernel_6x16c4__avx2}},
+    .forms = NQ_FLOAT_FORMS,
     .sum_bytes = sum_bytes,
     .quantize = nq_quantize_avx2,
     .dequantize = nq_dequantize_avx2,

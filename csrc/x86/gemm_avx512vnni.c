@@ -38,10 +38,23 @@ INLINE __m512i broadcast_quad(const uint8_t *a) {
 
 INLINE __mmask16 first_columns(int64_t count) { return (__mmask16)(count >= 16 ? 0xFFFF : (1u << count) - 1); }
 
-/* Form A on 16 accumulators: y - zero_point as int32. */
-INLINE __m512i requantize(__m512i acc, const nq_epilogue *e, int64_t channel) {
-    __m512 value = _mm512_add_ps(_mm512_cvtepi32_ps(acc), _mm512_loadu_ps(e->badd + channel));
+/* The two-step form D on 16 accumulators, and the inner part of form B. */
+INLINE __m512 two_step(__m512i acc, const nq_epilogue *e, int64_t channel) {
+    __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(acc), _mm512_set1_ps(e->pre));
     value = _mm512_mul_ps(value, _mm512_loadu_ps(e->mul + channel));
+    return _mm512_add_ps(value, _mm512_loadu_ps(e->badd + channel));
+}
+
+/* Form A or B on 16 accumulators: y - zero_point as int32. */
+INLINE __m512i requantize(__m512i acc, const nq_epilogue *e, int64_t channel, const int form) {
+    __m512 value;
+    if (form == NQ_FORM_A) {
+        value = _mm512_add_ps(_mm512_cvtepi32_ps(acc), _mm512_loadu_ps(e->badd + channel));
+        value = _mm512_mul_ps(value, _mm512_loadu_ps(e->mul + channel));
+    } else {
+        value = _mm512_mul_ps(two_step(acc, e, channel), _mm512_set1_ps(e->post));
+        value = _mm512_add_ps(value, _mm512_set1_ps(e->offset));
+    }
     value = _mm512_max_ps(value, _mm512_set1_ps(e->lo));
     value = _mm512_min_ps(value, _mm512_set1_ps(e->hi));
     return _mm512_cvtps_epi32(value);
@@ -49,12 +62,13 @@ INLINE __m512i requantize(__m512i acc, const nq_epilogue *e, int64_t channel) {
 
 /* Four strips of one row: 64 bytes. The two packs work inside 128-bit lanes and leave the groups of four channels in
  * the order 0 4 8 12 | 1 5 9 13 | ...; one vpermd puts them back. */
-INLINE void store_row_64(const __m512i *acc, const nq_epilogue *e, int64_t channel, int64_t columns, uint8_t *out) {
+INLINE void store_row_64(const __m512i *acc, const nq_epilogue *e, int64_t channel, int64_t columns, uint8_t *out,
+                         const int form) {
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     const __m512i zero_point = _mm512_set1_epi16((int16_t)e->zero_point);
     __m512i y[4];
     UNROLL for (int j = 0; j < 4; j++)
-        y[j] = requantize(acc[j], e, channel + 16 * j);
+        y[j] = requantize(acc[j], e, channel + 16 * j, form);
     __m512i low = _mm512_add_epi16(_mm512_packs_epi32(y[0], y[1]), zero_point);
     __m512i high = _mm512_add_epi16(_mm512_packs_epi32(y[2], y[3]), zero_point);
     __m512i bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high));
@@ -62,23 +76,33 @@ INLINE void store_row_64(const __m512i *acc, const nq_epilogue *e, int64_t chann
     _mm512_mask_storeu_epi8(out, columns >= 64 ? ~0ull : (1ull << columns) - 1, bytes);
 }
 
-INLINE void store_row_16(__m512i acc, const nq_epilogue *e, int64_t channel, int64_t columns, uint8_t *out) {
-    __m512i y = _mm512_add_epi32(requantize(acc, e, channel), _mm512_set1_epi32(e->zero_point));
+INLINE void store_row_16(__m512i acc, const nq_epilogue *e, int64_t channel, int64_t columns, uint8_t *out,
+                         const int form) {
+    __m512i y = _mm512_add_epi32(requantize(acc, e, channel, form), _mm512_set1_epi32(e->zero_point));
     __m128i bytes = _mm_xor_si128(_mm512_cvtepi32_epi8(y), _mm_set1_epi8((char)e->y_flip));
     _mm_mask_storeu_epi8(out, first_columns(columns), bytes);
 }
 
+INLINE void store_row_8bit(const __m512i *acc, const nq_tile *t, uint8_t *out, const int strips, const int form) {
+    if (strips == 4)
+        store_row_64(acc, t->epilogue, t->channel, t->columns, out, form);
+    else
+        UNROLL for (int j = 0; j < strips; j++)
+            store_row_16(acc[j], t->epilogue, t->channel + 16 * j, t->columns - 16 * j, out + 16 * j, form);
+}
+
 /* The forms with 32-bit outputs: 16 channels of one row. */
 INLINE void store_row_wide(__m512i acc, const nq_epilogue *e, int64_t channel, int64_t columns, uint8_t *out) {
-    __m512 mul = _mm512_loadu_ps(e->mul + channel), badd = _mm512_loadu_ps(e->badd + channel), value;
+    __m512 value;
     if (e->form == NQ_FORM_ACCUMULATOR) {
         _mm512_mask_storeu_epi32(out, first_columns(columns), acc);
         return;
     }
     if (e->form == NQ_FORM_D_FUSED)
-        value = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc), mul, badd);
+        value = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc), _mm512_loadu_ps(e->mul + channel),
+                                _mm512_loadu_ps(e->badd + channel));
     else
-        value = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(acc), mul), badd);
+        value = two_step(acc, e, channel);
     value = _mm512_max_ps(value, _mm512_set1_ps(e->lo));
     _mm512_mask_storeu_ps(out, first_columns(columns), value);
 }
@@ -115,14 +139,13 @@ INLINE void tile(const nq_tile *t, const int rows, const int strips) {
     }
     UNROLL for (int i = 0; i < rows; i++) {
         uint8_t *out = t->out + i * t->out_stride;
-        if (e->form != NQ_FORM_A)
-            UNROLL for (int j = 0; j < strips; j++)
-                store_row_wide(acc[i][j], e, t->channel + 16 * j, t->columns - 16 * j, out + 64 * j);
-        else if (strips == 4)
-            store_row_64(acc[i], e, t->channel, t->columns, out);
+        if (e->form == NQ_FORM_A)
+            store_row_8bit(acc[i], t, out, strips, NQ_FORM_A);
+        else if (e->form == NQ_FORM_B)
+            store_row_8bit(acc[i], t, out, strips, NQ_FORM_B);
         else
             UNROLL for (int j = 0; j < strips; j++)
-                store_row_16(acc[i][j], e, t->channel + 16 * j, t->columns - 16 * j, out + 16 * j);
+                store_row_wide(acc[i][j], e, t->channel + 16 * j, t->columns - 16 * j, out + 64 * j);
     }
 }
 
@@ -172,6 +195,7 @@ const nq_isa nq_isa_avx512vnni = {
              {ENTRIES_6(2), ENTRY(7, 2), ENTRY(8, 2)},
              {ENTRIES_6(3), ENTRY(7, 3), ENTRY(8, 3)},
              {ENTRIES_6(4)}},
+    .forms = NQ_FLOAT_FORMS,
     .sum_bytes = sum_bytes,
     .quantize = nq_quantize_avx512,
     .dequantize = nq_dequantize_avx512,

@@ -1,7 +1,8 @@
 """The engine: which numerics profile the next packed weights and converted models get.
 
 Layers and files keep the profile they were made with; changing the engine changes nothing that exists. It says
-nothing of the CPU: every profile runs on every instruction set.
+nothing of the CPU: every profile runs on every instruction set. Profiles that are no engine of torch's are given to a
+layer as its `profile`.
 
 Before: `packed`. After: `nanoquant.backends`.
 """

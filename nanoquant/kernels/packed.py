@@ -254,16 +254,16 @@ class PackedWeights:
         binding.per_channel, binding.w_scale = self.scale.ndim, pointer("float[]", scale)
         if self.bias is not None and not wanted.accumulators:
             binding.bias = pointer("float[]", self.bias)
-        init, badd, mul = (np.empty(packed.struct.table_length, t) for t in (np.int32, np.float32, np.float32))
-        epilogue.init = pointer("int32_t[]", init)
-        epilogue.badd, epilogue.mul = pointer("float[]", badd), pointer("float[]", mul)
+        floats, ints = (np.empty((k, packed.struct.table_length), t) for k, t in ((2, np.float32), (3, np.int32)))
+        epilogue.badd, epilogue.mul = (pointer("float[]", table) for table in floats)
+        epilogue.init, epilogue.multiplier, epilogue.shift = (pointer("int32_t[]", table) for table in ints)
         status = lib.nq_bind(packed.struct, binding, epilogue, ffi.new("int32_t *"))
         if status != lib.NQ_OK:
             self._explain(packed, given, wanted)
             check(status, "binding scales")
         if len(packed.bound) >= self.BOUND_KEPT:
             packed.bound.clear()
-        packed.bound[key] = bound = _Bound(epilogue, (init, badd, mul))
+        packed.bound[key] = bound = _Bound(epilogue, (*ints, *floats))
         return bound
 
     def _explain(self, packed: _Packed, given: Input, wanted: Output) -> None:

@@ -2,14 +2,13 @@
 
     python tests/golden/record.py            with torch==2.13.0 installed, on an x86-64 CPU with AVX-512 VNNI
 
-Each file holds, for every field, the arrays of all cases end to end; in `cases` (JSON) each case's options and the
-shapes of its arrays; in `versions` (JSON) what made it. `tests/golden_vectors.py` reads them. Inputs are drawn from a
-seeded generator, so that a second recording gives the same files.
+Inputs are drawn from a seeded generator, so that a second recording gives the same files. `record_runtimes.py` records
+the other runtimes, `recorder.py` describes the files.
 """
 
 from __future__ import annotations
 
-import json
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,33 +17,10 @@ import numpy as np
 import torch
 import torch.ao.quantization as taq
 
-FOLDER = Path(__file__).parent
-F = np.float32
+sys.path.insert(0, str(Path(__file__).parent))
+from recorder import F, Recorder, halfway
+
 quantized = torch.ops.quantized
-
-
-class Recorder:
-    """Collects cases and writes one file."""
-
-    def __init__(self, name: str) -> None:
-        self.path = FOLDER / f"{name}.npz"
-        self.cases: list[dict[str, Any]] = []
-        self.fields: dict[str, list[np.ndarray]] = {}
-
-    def add(self, options: dict[str, Any], **arrays: Any) -> None:
-        present = {field: np.asarray(array) for field, array in arrays.items() if array is not None}
-        for field, array in present.items():
-            self.fields.setdefault(field, []).append(array.ravel())
-        self.cases.append({"options": options, "shapes": {field: array.shape for field, array in present.items()}})
-
-    def write(self) -> None:
-        texts = {"cases": self.cases, "versions": {"torch": torch.__version__, "numpy": np.__version__}}
-        np.savez_compressed(
-            self.path,
-            **{name: np.array(json.dumps(text)) for name, text in texts.items()},
-            **{field: np.concatenate(arrays) for field, arrays in self.fields.items()},
-        )
-        print(f"{self.path.name}: {len(self.cases)} cases, {self.path.stat().st_size} bytes")
 
 
 def tensor(array: Any) -> torch.Tensor:
@@ -78,14 +54,29 @@ def output_scale(g: np.random.Generator, w: torch.Tensor, x_scale: float) -> flo
     return float(F(x_scale * w_scale * 74 * 74 * fan_in**0.5 / 50 * g.uniform(0.3, 2)))
 
 
-def record_static(g: np.random.Generator) -> None:
-    """Linear and convolution, integers to integers, by both engines."""
-    recorder = Recorder("static")
-    for number in range(160):
-        engine = ("fbgemm", "qnnpack")[number % 2]
+def halfway_bias(g: np.random.Generator, w: torch.Tensor, x: np.ndarray, options: dict[str, Any]) -> np.ndarray:
+    """A bias that brings one pixel's outputs midway between two integers."""
+    real_x, real_w = tensor(x.astype(np.float64) - options["x_zero_point"]), w.int_repr().double()
+    if options["kind"] == "linear":
+        acc = (real_x @ real_w.T)[0].numpy()
+    else:
+        geometry = (options["stride"], options["padding"], options["dilation"], options["groups"])
+        acc = torch.nn.functional.conv2d(real_x, real_w, None, *geometry)[0, :, 0, 0].numpy()
+    target = halfway(g, acc, options["y_zero_point"])
+    return (target * options["y_scale"] - acc * options["x_scale"] * weight_arrays(w)["w_scale"]).astype(F)
+
+
+def record_static(
+    g: np.random.Generator, name: str = "static", engines: tuple[str, str] = ("fbgemm", "qnnpack"), count: int = 160
+) -> None:
+    """Linear and convolution, integers to integers, by two engines."""
+    recorder = Recorder(name)
+    for number in range(count):
+        engine = engines[number % 2]
         kind = ("linear", "conv2d", "conv2d", "depthwise")[number // 2 % 4]
         torch.backends.quantized.engine = engine
         per_channel, asymmetric, bias, relu = (bool(v) for v in g.integers(2, size=4))
+        asymmetric &= engine != "onednn"
         options: dict[str, Any] = {"engine": engine, "kind": kind, "relu": relu}
         high = 128 if kind == "depthwise" else 256  # FBGEMM's depthwise kernel saturates on 8-bit activations
         if kind == "linear":
@@ -108,6 +99,8 @@ def record_static(g: np.random.Generator) -> None:
         x_scale, x_zero_point = float(F(g.uniform(0.001, 0.1))), int(g.integers(0, high))
         y_scale, y_zero_point = output_scale(g, w, x_scale), int(g.integers(0, 256))
         options.update(x_scale=x_scale, x_zero_point=x_zero_point, y_scale=y_scale, y_zero_point=y_zero_point)
+        if engine == "onednn" and b is not None:
+            b = halfway_bias(g, w, x, options)
         qx = torch._make_per_tensor_quantized_tensor(tensor(x), x_scale, x_zero_point)
         tb = None if b is None else tensor(b)
         if kind == "linear":
@@ -123,10 +116,25 @@ def record_static(g: np.random.Generator) -> None:
     recorder.write()
 
 
-def record_ties(_: np.random.Generator) -> None:
+def record_onednn(g: np.random.Generator) -> None:
+    """The same by oneDNN, which takes symmetric weights only. Where there is a bias, one pixel is all near-ties."""
+    record_static(g, "onednn", ("onednn", "onednn"), 80)
+
+
+def record_onednn_ties(g: np.random.Generator) -> None:
+    """`record_ties` by oneDNN."""
+    record_ties(g, "onednn_ties", ("onednn",))
+
+
+def record_onednn_dynamic(g: np.random.Generator) -> None:
+    """`record_dynamic` by oneDNN."""
+    record_dynamic(g, "onednn_dynamic", ("onednn", "onednn"))
+
+
+def record_ties(_: np.random.Generator, name: str = "ties", engines: tuple[str, ...] = ("fbgemm", "qnnpack")) -> None:
     """Linear layers whose scaled accumulators are exact halves: where rounding rules part."""
-    recorder = Recorder("ties")
-    for engine in ("fbgemm", "qnnpack"):
+    recorder = Recorder(name)
+    for engine in engines:
         torch.backends.quantized.engine = engine
         for y_zero_point in (0, 1, 100, 101, 255):
             for bias in (None, np.array([0.25, -0.25, 0.5], F)):
@@ -141,15 +149,17 @@ def record_ties(_: np.random.Generator) -> None:
     recorder.write()
 
 
-def record_dynamic(g: np.random.Generator) -> None:
+def record_dynamic(
+    g: np.random.Generator, name: str = "dynamic", engines: tuple[str, str] = ("fbgemm", "qnnpack")
+) -> None:
     """Dynamic linear layers, on inputs that no rounding rule quantizes differently."""
-    recorder = Recorder("dynamic")
+    recorder = Recorder(name)
     while len(recorder.cases) < 48:
-        engine = ("fbgemm", "qnnpack")[len(recorder.cases) % 2]
+        engine = engines[len(recorder.cases) % 2]
         torch.backends.quantized.engine = engine
         rows, features, outputs = (int(v) for v in g.integers(1, 24, 3))
         per_channel, asymmetric, bias, reduce_range = (bool(v) for v in g.integers(2, size=4))
-        w = quantized_weights(g, (outputs, features), per_channel, asymmetric)
+        w = quantized_weights(g, (outputs, features), per_channel, asymmetric and engine != "onednn")
         x = (g.standard_normal((rows, features)) * 3).astype(F)
         scale, zero_point = torch._choose_qparams_per_tensor(tensor(x), reduce_range)
         steps = x * (F(1) / F(scale))
@@ -251,9 +261,12 @@ def record_dynamic_qparams(g: np.random.Generator) -> None:
     recorder.write()
 
 
+RECORDS = [
+    record_static, record_ties, record_dynamic, record_observers, record_affine, record_dynamic_qparams, record_onednn,
+    record_onednn_ties, record_onednn_dynamic,
+]  # fmt: skip
+
 if __name__ == "__main__":
     warnings.filterwarnings("ignore")
-    for seed, record in enumerate(
-        [record_static, record_ties, record_dynamic, record_observers, record_affine, record_dynamic_qparams]
-    ):
+    for seed, record in enumerate(RECORDS):
         record(np.random.default_rng(seed))

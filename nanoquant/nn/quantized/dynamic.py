@@ -12,7 +12,7 @@ import numpy as np
 from ...autograd.tensor import Tensor
 from ...kernels import native
 from ...kernels.packed import Input, Output, PackedWeights
-from ...numerics import Profile
+from ...numerics import Profile, twice_inverted
 from ...qparams import choose_dynamic_qparams
 from ...qtensor import without_gradient
 from ..linear import take_float
@@ -33,7 +33,7 @@ def linear_dynamic(x: Any, packed: PackedWeights, reduce_range: bool, relu: bool
     low, high = x.min(), x.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(f"the input of shape {x.shape} holds NaN or infinity: no scale can represent its range")
-    quant_max = 127 if reduce_range and packed.profile is Profile.fbgemm else 255
+    quant_max = 127 if reduce_range and packed.profile is not Profile.qnnpack else 255
     scale, zero_point = choose_dynamic_qparams(low, high, 0, quant_max)
     q = native.quantize(
         x,
@@ -44,7 +44,8 @@ def linear_dynamic(x: Any, packed: PackedWeights, reduce_range: bool, relu: bool
         0,
         quant_max,
     )
-    return packed.linear(q, Input(float(np.float32(scale)), zero_point), Output(relu=relu))
+    used = twice_inverted(scale) if packed.profile is Profile.onednn else np.float32(scale)  # oneDNN inverts the double
+    return packed.linear(q, Input(float(used), zero_point), Output(relu=relu))
 
 
 class Linear(Weighted):

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from ...kernels.packed import PackedWeights
-from ...numerics import Profile
+from ...numerics import Profile, twice_inverted
 from ...qtensor import QTensor
 from .weighted import Static, given, static_from_float
 
 
 def pack_linear(values: Any, scale: Any, zero_point: Any, bias: Any, profile: Profile) -> PackedWeights:
-    """PackedWeights of a matrix: a 1 x 1 convolution."""
+    """PackedWeights of a matrix: a 1 x 1 convolution. oneDNN inverts a linear layer's scales twice (`numerics`)."""
+    if profile is Profile.onednn:
+        scale = twice_inverted(scale)
     return PackedWeights(values[:, :, np.newaxis, np.newaxis], scale, zero_point, bias, profile=profile)
 
 
