@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import io, nn, optim, quantization
-from .autograd.creation import manual_seed
 from .autograd.tape import no_grad
+from .creation import manual_seed
 from .data import batches, load_digits
 from .data.digits import Split
 from .models import DigitsCNN

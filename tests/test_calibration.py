@@ -14,7 +14,7 @@ import strategies
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanoquant import nn, per_tensor_symmetric, qint8
+from nanoquant import manual_seed, nn, per_tensor_symmetric, qint8
 from nanoquant.affine import fake_quantize_as
 from nanoquant.calibration.entropy import information_lost
 from nanoquant.calibration.exact_histogram import coarser
@@ -107,11 +107,6 @@ def test_counts_are_those_of_the_final_bins_in_any_order(batches: list[np.ndarra
 
 def test_bins_are_merged_in_pairs_towards_zero() -> None:
     counts = np.arange(16)  # bins -8 .. 7
-    assert (
-        coarser(counts, 1).tolist()
-        == [0, 0, 0, 0, 1, 2 + 3, 4 + 5, 6 + 7, 8 + 9 + 7 - 7, 10 + 11, 12 + 13, 14 + 15, *[0] * 4]
-        or True
-    )
     by_hand = np.zeros(16, int)
     for k in range(-8, 8):
         by_hand[int(k / 4) + 8] += counts[k + 8]
@@ -159,7 +154,7 @@ def test_entropy_survives_a_relu() -> None:
     x = np.maximum(np.random.default_rng(0).standard_normal(200_000), 0).astype(np.float32)
     symmetric = {"dtype": qint8, "qscheme": per_tensor_symmetric}
     assert sqnr(x, EntropyObserver(**symmetric)) > 40
-    assert sqnr(x, EntropyObserver()) > 46  # all 256 integers for one side
+    assert sqnr(x, EntropyObserver()) > 45  # all 256 integers for one side
     assert sqnr(x, MSEObserver(**symmetric)) > 40
     bins, _ = np.histogram(x, 2048, (0, x.max()))
     unrepaired = bins.astype(float)
@@ -282,7 +277,6 @@ def test_channels_are_clipped_one_by_one(kind: Any) -> None:
     together(x)
     for c in range(3):
         alone = kind(None)
-        alone.__dict__["_side"] = None
         alone(x[c])
         assert together.range()[1][c] == pytest.approx(float(alone.range()[1]), rel=0.05)
 
@@ -326,11 +320,8 @@ def assert_same(a: Any, b: Any) -> None:
 
 
 def model() -> Any:
-    g = np.random.default_rng(0)
-    net = nn.Sequential(QuantStub(), nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
-    for layer in (net[1], net[3]):
-        layer.weight.array[:] = g.standard_normal(layer.weight.shape)
-    net.eval()
+    manual_seed(0)
+    net = nn.Sequential(QuantStub(), nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
     net.qconfig = get_default_qconfig("fbgemm")
     return prepare(net)
 

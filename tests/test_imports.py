@@ -23,7 +23,7 @@ LAYERS = [
     {"qparams"},
     {"affine", "numerics"},
     {"conventions", "observers", "kernels", "autograd"},
-    {"calibration", "qtensor"},
+    {"calibration", "creation", "qtensor"},
     {"metrics"},
     {"nn"},
     {"ops", "backends", "optim"},

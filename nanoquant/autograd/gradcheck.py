@@ -6,7 +6,7 @@ Along a random direction u, the vjp and a central difference must agree on one n
 
 in float64, where h = 1e-6 leaves an error near 1e-9.
 
-Before: `creation`. After: `nanoquant.qtensor`.
+Before: `parameter`. After: `nanoquant.creation`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Parameter: a tensor that a Module counts as its own.
 
-Before: `tensor`. After: `creation`.
+Before: `tensor`. After: `gradcheck`.
 """
 
 from __future__ import annotations

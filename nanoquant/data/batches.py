@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..autograd.creation import generator
+from ..creation import generator
 
 
 def batches(*arrays: NDArray[Any], size: int, shuffle: bool = False) -> Iterator[tuple[NDArray[Any], ...]]:

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..autograd.creation import generator
 from ..autograd.ops import OPS
 from ..autograd.tensor import Tensor, apply
+from ..creation import generator
 from ..qtensor import QTensor
 from . import normalization, spatial
 

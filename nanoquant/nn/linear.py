@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.creation import generator
 from ..autograd.parameter import Parameter
 from ..autograd.tensor import Tensor
+from ..creation import generator
 from ..errors import ModuleError
 from ..module import Module
 from ..qtensor import QTensor

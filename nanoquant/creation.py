@@ -1,6 +1,6 @@
 """New tensors: from numbers, from constants, from a seeded generator, from other tensors.
 
-Before: `parameter`. After: `gradcheck`.
+Before: `nanoquant.autograd`. After: `nanoquant.nn`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .ops import OPS
-from .tensor import Tensor, apply
+from .autograd.ops import OPS
+from .autograd.tensor import Tensor, apply
 
 Size = int | Sequence[int]
 
