@@ -39,7 +39,8 @@ def round_to_steps(
     """
     steps = np.asarray(np.multiply(x, inverse_scale(scale), dtype=np.float32))
     if zero_point.dtype.kind == "f":
-        return np.asarray(np.clip(np.rint(steps + zero_point), quant_min, quant_max) - zero_point)
+        q = np.clip(np.rint(steps + zero_point).astype(np.float64), quant_min, quant_max)
+        return np.asarray(q - zero_point)
     low, high = quant_min - zero_point, quant_max - zero_point
     exact = np.float32 if max(-low.min(initial=0), high.max(initial=0)) <= 1 << 24 else np.float64
     steps = np.rint(steps, out=steps).astype(exact, copy=False)

@@ -4,6 +4,16 @@ Two rules exist, and torch uses both: the *observer rule* (observers, fake-quant
 (activations of dynamically quantized layers, whose range is known at run time only). One function each, and nothing
 else in nanoquant computes a scale, so that training uses the very scales that convert emits.
 
+What the observer rule makes of special data (quint8 affine, unless said):
+
+    all zeros                    scale 2^-23 (eps), zero point 0      no division by zero, and zero is exact
+    constant 2, constant -3      2 / 255 with 0,  3 / 255 with 255    the range reaches to zero; the constant is exact
+    qint8 affine on [0, 1]       zero point -128
+    qint8 symmetric on [-1, 1]   1 / 127.5: integers -127 .. 127      f32(1 / scale) lies below 127.5, which would be a tie
+    quint8 symmetric             zero point 128, integers 1 .. 255; 63 when the range is 0 .. 127
+    NaN, infinity                ValueError from the observer; torch takes them in silence
+    no data                      NotCalibratedError; torch warns and takes scale 1
+
 Before: `scheme`. After: `affine`, which applies the numbers.
 """
 
@@ -218,13 +228,13 @@ def choose_qparams(
         symmetric:  scale = max(max(-lo, hi) / ((quant_max - quant_min) / 2), eps)        divisor: see AbsMaxRule
                     zero_point = 0, or the middle of the range if unsigned (128 for the full quint8)
         float:      scale = (max_val - min_val) / (quant_max - quant_min), 1 where that is at most eps
-                    zero_point = -min_val / scale, a float                  zero need not be representable
+                    zero_point = -min_val / scale, a float; quant_min = 0   zero need not be representable
 
     Every operation is rounded to float32; `rint` rounds half to even. So int8 weights use max|w| / 127.5, as in torch.
     `power_of_two` raises a scale to the next power of two, so that rescaling is a shift and nothing is clipped that was
     not clipped before. `min_val` and `max_val` have any one shape; so have the two results (float32; int64 or float32).
 
-    Raises ValueError when a bound is NaN or infinite, or min_val > max_val.
+    Raises ValueError when a bound is NaN or infinite, or min_val > max_val, and for float zero points of signed integers.
 
     Source: torch.ao.quantization, `UniformQuantizationObserverBase._calculate_qparams`.
 
@@ -236,7 +246,9 @@ def choose_qparams(
     low, high = _checked_range(min_val, max_val)
     q_low, q_high = check_quant_range(dtype, quant_min, quant_max)
     middle = 0 if dtype.signed else (q_low + q_high) // 2 if quant_min is not None else 1 << (dtype.bits - 1)
-    if not check_qscheme(qscheme).float_qparams:
+    if check_qscheme(qscheme).float_qparams and q_low != 0:
+        raise ValueError(f"{qscheme.name} counts from 0: use an unsigned dtype; got {dtype.name} from {q_low}")
+    if not qscheme.float_qparams:
         low, high = np.minimum(low, np.float32(0)), np.maximum(high, np.float32(0))
     with np.errstate(over="ignore"):
         ratio: NDArray[Any]

@@ -28,8 +28,9 @@ class MSEObserver(ClippingObserver):
     table; one error costs L look-ups.
 
     The candidates are [min, max], the walk of `HistogramObserver`, a grid of ranges in [min, max], and ever finer grids
-    around the best. Ranges whose steps are finer than the bins are not tried, and a candidate must win over [min, max]
-    by more than the histogram's own resolution, w^2 / 3 for each element.
+    around the best. Ranges whose steps are finer than the bins are not tried (from some 14 bits on there are none, and
+    [min, max] is the answer), and a candidate must win over [min, max] by more than the histogram's own resolution,
+    w^2 / 3 for each element.
 
     >>> observer = MSEObserver(dtype=nq.qint8, qscheme=nq.per_tensor_symmetric, quant_min=-8, quant_max=7)
     >>> _ = observer(np.random.default_rng(0).standard_normal(100_000))
@@ -46,6 +47,8 @@ class MSEObserver(ClippingObserver):
         table = ErrorTable(counts)
         low, high = counts.edges[0], counts.edges[-1]
         levels = self.quant_max - self.quant_min + 1
+        if high - low < levels * counts.width:
+            return float(low), float(high)
         two_sided = low < 0 < high and not self.qscheme.symmetric
         points = int(np.clip(self.LOOK_UPS / levels, 64, 4096)) if not two_sided else (
             int(np.clip((self.LOOK_UPS / levels) ** 0.5, 16, 64))

@@ -132,6 +132,7 @@ class Observer(Module, ABC):
         for name, value in (factory_kwargs or {}).items():
             if value is not None and str(value) not in ("cpu", "float32", str(np.float32)):
                 raise ValueError(f"nanoquant computes on 'cpu' in float32; got factory_kwargs {name}={value!r}")
+        self.qparams_of(np.zeros(1, np.float32), np.zeros(1, np.float32))  # a combination that cannot be fails here
         self.reset_min_max_vals()
 
     @classmethod
