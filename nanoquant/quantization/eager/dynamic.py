@@ -12,7 +12,8 @@ from ...kernels.engine import quantized as engine
 from ...module import Module
 from ...scheme import QDType, qint8
 from ..mappings import DYNAMIC, Mapping
-from ..qconfig import QConfig, QConfigError, default_dynamic_qconfig
+from ..presets import default_dynamic_qconfig
+from ..qconfig import QConfig, QConfigError
 from .convert import exchange, inherit
 
 Spec = set[Any] | dict[Any, QConfig | None]
