@@ -51,5 +51,6 @@ import numpy as _np
 __version__ = "0.1.0"
 
 inference_mode = no_grad
+float16 = _np.dtype(_np.float16)
 float32 = _np.dtype(_np.float32)
 int64 = _np.dtype(_np.int64)

@@ -451,7 +451,7 @@ def test_backward_through_int8_is_an_error() -> None:
     [
         ({nn.Conv2d}, QConfigError, "Conv2d has no dynamic twin; these have: Linear"),
         ({"1"}, QConfigError, "ReLU has no dynamic twin"),
-        ({"fc"}, AttributeError, "no module at 'fc'"),
+        ({"fc"}, QConfigError, r"set_module_name\('fc'\): the model has no such module; nearest: '1', '0'"),
     ],
 )
 def test_dynamic_specs_are_checked(spec: Any, error: type[Exception], message: str) -> None:
@@ -461,10 +461,21 @@ def test_dynamic_specs_are_checked(spec: Any, error: type[Exception], message: s
         quantization.quantize_dynamic(nn.Sequential(nn.Linear(2, 2)), dtype=nq.quint8)
 
 
-def test_weights_that_no_kernel_takes_are_refused_at_convert() -> None:
+def test_weights_that_no_kernel_takes_are_refused_at_prepare_and_at_convert() -> None:
     model = nn.Sequential(QuantStub(), nn.Linear(3, 4)).eval()
-    model.qconfig = QConfig(MinMaxObserver, MinMaxObserver)  # quint8 weights
+    model.qconfig = QConfig(MinMaxObserver, MinMaxObserver)
+    with pytest.raises(QConfigError, match=r"^1 \(Linear\): .* weight quint8 .* x86 can do: .* weight qint8 "):
+        quantization.prepare(model)
+    model.qconfig = quantization.default_qconfig
     prepared = quantization.prepare(model)
     prepared(nq.randn(8, 3))
+    prepared[1].qconfig = QConfig(MinMaxObserver, MinMaxObserver)
     with pytest.raises(ModuleError, match=r"1 \(Linear\): weights must be qint8"):
         quantization.convert(prepared)
+
+
+def test_what_is_fused_for_training_is_not_for_calibration() -> None:
+    model = nn.Sequential(QuantStub(), nn.intrinsic.ConvBn2d(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1))).eval()
+    model.qconfig = quantization.default_qconfig
+    with pytest.raises(QConfigError, match=r"^1\.1 \(BatchNorm2d\) has no integer twin"):
+        quantization.prepare(model)

@@ -73,3 +73,11 @@ def test_the_rest(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     }[name]
     monkeypatch.setattr(module, "cases", lambda _: fresh)
     check()
+
+
+def test_presets() -> None:
+    import test_presets
+    from preset_facts import all_facts
+
+    live = all_facts(torch.ao.quantization)
+    assert live == test_presets.RECORDED

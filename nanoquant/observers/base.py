@@ -46,7 +46,7 @@ class Partial:
         if unknown and issubclass(cls, Observer):
             raise TypeError(f"{cls.__name__} takes no argument {min(unknown)!r}")
         for name, checker in (("dtype", check_dtype), ("qscheme", check_qscheme)):
-            if name in arguments:
+            if name in arguments and not (name == "dtype" and getattr(cls, "may_stay_float", False)):
                 checker(arguments[name])
         self.cls, self.arguments = cls, dict(arguments)
 
@@ -86,6 +86,7 @@ class Observer(Module, ABC):
     max_val: Floats
     granularity: Any = "tensor"  # of the schemes that a class serves
     may_be_dynamic = True
+    may_stay_float = False  # whether `dtype` may be a NumPy float dtype
     progress = frozenset({"batch", "training"})  # attributes that say how far an observer is, not how it is set up
     resizable_buffers = frozenset({"min_val", "max_val"})
 

@@ -24,9 +24,11 @@ class PlaceholderObserver(Observer):
     True
     """
 
+    may_stay_float = True
+
     def __init__(
         self,
-        dtype: QDType | type[np.floating[Any]] = np.float32,
+        dtype: QDType | np.dtype[Any] | type[np.floating[Any]] = np.float32,
         custom_op_name: str = "",
         compute_dtype: QDType | None = None,
         quant_min: int | None = None,

@@ -23,17 +23,26 @@ from ..observers import PerTokenMinMaxObserver as PerTokenMinMaxObserver
 from ..observers import PlaceholderObserver as PlaceholderObserver
 from ..observers import RecordingObserver as RecordingObserver
 from ..observers import ReuseInputObserver as ReuseInputObserver
+from .backend_config import BackendConfig as BackendConfig
+from .backend_config import BackendPatternConfig as BackendPatternConfig
+from .backend_config import DTypeConfig as DTypeConfig
+from .backend_config import DTypeWithConstraints as DTypeWithConstraints
+from .backend_config import ObservationType as ObservationType
+from .backend_config import get_fbgemm_backend_config as get_fbgemm_backend_config
+from .backend_config import get_native_backend_config as get_native_backend_config
+from .backend_config import get_onednn_backend_config as get_onednn_backend_config
+from .backend_config import get_qnnpack_backend_config as get_qnnpack_backend_config
+from .backend_config import get_x86_backend_config as get_x86_backend_config
 from .calibrate import CalibrationWarning as CalibrationWarning
 from .calibrate import calibrate as calibrate
 from .eager import convert as convert
 from .eager import prepare as prepare
 from .eager import prepare_qat as prepare_qat
-from .eager import propagate_qconfig_ as propagate_qconfig_
 from .eager import quantize_dynamic as quantize_dynamic
 from .fake_quantize import FakeQuantize as FakeQuantize
-from .fake_quantize import default_fake_quant as default_fake_quant
-from .fake_quantize import default_per_channel_weight_fake_quant as default_per_channel_weight_fake_quant
-from .fake_quantize import default_weight_fake_quant as default_weight_fake_quant
+from .fake_quantize import FakeQuantizeBase as FakeQuantizeBase
+from .fake_quantize import FixedQParamsFakeQuantize as FixedQParamsFakeQuantize
+from .fake_quantize import FusedMovingAvgObsFakeQuantize as FusedMovingAvgObsFakeQuantize
 from .fake_quantize import disable_fake_quant as disable_fake_quant
 from .fake_quantize import disable_observer as disable_observer
 from .fake_quantize import enable_fake_quant as enable_fake_quant
@@ -41,19 +50,69 @@ from .fake_quantize import enable_observer as enable_observer
 from .fusion import fuse_modules as fuse_modules
 from .fusion import fuse_modules_qat as fuse_modules_qat
 from .learnable import LearnableFakeQuantize as LearnableFakeQuantize
+from .presets import default_activation_only_qconfig as default_activation_only_qconfig
+from .presets import default_debug_observer as default_debug_observer
+from .presets import default_debug_qconfig as default_debug_qconfig
+from .presets import default_dynamic_fake_quant as default_dynamic_fake_quant
+from .presets import default_dynamic_qat_qconfig as default_dynamic_qat_qconfig
+from .presets import default_dynamic_qconfig as default_dynamic_qconfig
+from .presets import default_dynamic_quant_observer as default_dynamic_quant_observer
+from .presets import default_embedding_fake_quant as default_embedding_fake_quant
+from .presets import default_embedding_fake_quant_4bit as default_embedding_fake_quant_4bit
+from .presets import default_embedding_qat_qconfig as default_embedding_qat_qconfig
+from .presets import default_embedding_qat_qconfig_4bit as default_embedding_qat_qconfig_4bit
+from .presets import default_fake_quant as default_fake_quant
+from .presets import default_fixed_qparams_range_0to1_fake_quant as default_fixed_qparams_range_0to1_fake_quant
+from .presets import default_fixed_qparams_range_0to1_observer as default_fixed_qparams_range_0to1_observer
+from .presets import default_fixed_qparams_range_neg1to1_fake_quant as default_fixed_qparams_range_neg1to1_fake_quant
+from .presets import default_fixed_qparams_range_neg1to1_observer as default_fixed_qparams_range_neg1to1_observer
+from .presets import default_float_qparams_observer as default_float_qparams_observer
+from .presets import default_float_qparams_observer_4bit as default_float_qparams_observer_4bit
+from .presets import default_fused_act_fake_quant as default_fused_act_fake_quant
+from .presets import default_fused_per_channel_wt_fake_quant as default_fused_per_channel_wt_fake_quant
+from .presets import default_fused_wt_fake_quant as default_fused_wt_fake_quant
+from .presets import default_histogram_fake_quant as default_histogram_fake_quant
+from .presets import default_histogram_observer as default_histogram_observer
+from .presets import default_observer as default_observer
+from .presets import default_per_channel_qconfig as default_per_channel_qconfig
+from .presets import (
+    default_per_channel_symmetric_qnnpack_qat_qconfig as default_per_channel_symmetric_qnnpack_qat_qconfig,
+)
+from .presets import default_per_channel_symmetric_qnnpack_qconfig as default_per_channel_symmetric_qnnpack_qconfig
+from .presets import default_per_channel_weight_fake_quant as default_per_channel_weight_fake_quant
+from .presets import default_per_channel_weight_observer as default_per_channel_weight_observer
+from .presets import default_placeholder_observer as default_placeholder_observer
+from .presets import default_qat_qconfig as default_qat_qconfig
+from .presets import default_qat_qconfig_v2 as default_qat_qconfig_v2
+from .presets import default_qconfig as default_qconfig
+from .presets import default_quint8_weight_qconfig as default_quint8_weight_qconfig
+from .presets import default_reuse_input_observer as default_reuse_input_observer
+from .presets import default_reuse_input_qconfig as default_reuse_input_qconfig
+from .presets import default_symmetric_qnnpack_qat_qconfig as default_symmetric_qnnpack_qat_qconfig
+from .presets import default_symmetric_qnnpack_qconfig as default_symmetric_qnnpack_qconfig
+from .presets import default_weight_fake_quant as default_weight_fake_quant
+from .presets import default_weight_observer as default_weight_observer
+from .presets import default_weight_only_qconfig as default_weight_only_qconfig
+from .presets import float16_dynamic_qconfig as float16_dynamic_qconfig
+from .presets import float16_static_qconfig as float16_static_qconfig
+from .presets import float_qparams_weight_only_qconfig as float_qparams_weight_only_qconfig
+from .presets import float_qparams_weight_only_qconfig_4bit as float_qparams_weight_only_qconfig_4bit
+from .presets import (
+    fused_per_channel_wt_fake_quant_range_neg_127_to_127 as fused_per_channel_wt_fake_quant_range_neg_127_to_127,
+)
+from .presets import fused_wt_fake_quant_range_neg_127_to_127 as fused_wt_fake_quant_range_neg_127_to_127
+from .presets import get_default_qat_qconfig as get_default_qat_qconfig
+from .presets import get_default_qconfig as get_default_qconfig
+from .presets import per_channel_dynamic_qconfig as per_channel_dynamic_qconfig
+from .presets import (
+    per_channel_weight_observer_range_neg_127_to_127 as per_channel_weight_observer_range_neg_127_to_127,
+)
+from .presets import weight_observer_range_neg_127_to_127 as weight_observer_range_neg_127_to_127
 from .qconfig import QConfig as QConfig
 from .qconfig import QConfigError as QConfigError
-from .qconfig import default_dynamic_qconfig as default_dynamic_qconfig
-from .qconfig import default_dynamic_quant_observer as default_dynamic_quant_observer
-from .qconfig import default_histogram_observer as default_histogram_observer
-from .qconfig import default_observer as default_observer
-from .qconfig import default_per_channel_qconfig as default_per_channel_qconfig
-from .qconfig import default_per_channel_weight_observer as default_per_channel_weight_observer
-from .qconfig import default_qat_qconfig as default_qat_qconfig
-from .qconfig import default_qconfig as default_qconfig
-from .qconfig import default_weight_observer as default_weight_observer
-from .qconfig import get_default_qat_qconfig as get_default_qat_qconfig
-from .qconfig import get_default_qconfig as get_default_qconfig
-from .qconfig import per_channel_dynamic_qconfig as per_channel_dynamic_qconfig
+from .qconfig_mapping import QConfigMapping as QConfigMapping
+from .qconfig_mapping import get_default_qat_qconfig_mapping as get_default_qat_qconfig_mapping
+from .qconfig_mapping import get_default_qconfig_mapping as get_default_qconfig_mapping
+from .qconfig_mapping import propagate_qconfig_ as propagate_qconfig_
 from .stubs import DeQuantStub as DeQuantStub
 from .stubs import QuantStub as QuantStub

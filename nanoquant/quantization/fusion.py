@@ -5,7 +5,7 @@
 
 The fused module takes the first one's place; Identity takes the others', so that the model's code need not change.
 
-Source of the folding: Jacob et al. 2018, section 3.2. Before: `mappings`. After: `eager`.
+Source of the folding: Jacob et al. 2018, section 3.2. Before: `mappings`. After: `backend_config`.
 """
 
 from __future__ import annotations

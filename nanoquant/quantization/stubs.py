@@ -1,6 +1,6 @@
 """Where a model's integer part begins and ends.
 
-Before: `qconfig`. After: `mappings`.
+Before: `qconfig_mapping`. After: `mappings`.
 """
 
 from __future__ import annotations

@@ -4,4 +4,3 @@ from .convert import convert as convert
 from .dynamic import quantize_dynamic as quantize_dynamic
 from .prepare import prepare as prepare
 from .prepare import prepare_qat as prepare_qat
-from .prepare import propagate_qconfig_ as propagate_qconfig_

@@ -11,11 +11,14 @@ from typing import Any
 from ...kernels.engine import quantized as engine
 from ...module import Module
 from ...scheme import QDType, qint8
+from ..backend_config import backend_config_of, check_qconfig
 from ..mappings import DYNAMIC, Mapping
-from ..qconfig import QConfig, QConfigError, default_dynamic_qconfig
-from .convert import exchange, inherit
+from ..presets import default_dynamic_qconfig
+from ..qconfig import QConfig, QConfigError
+from ..qconfig_mapping import QConfigMapping, propagate_qconfig_
+from .convert import exchange, inherit, without_qconfigs
 
-Spec = set[Any] | dict[Any, QConfig | None]
+Spec = set[Any] | dict[Any, QConfig | None] | QConfigMapping
 
 
 def quantize_dynamic(
@@ -27,11 +30,11 @@ def quantize_dynamic(
 ) -> Module:
     """Exchanges layers for twins with int8 weights; no calibration, no stubs.
 
-    qconfig_spec: types or paths of the modules to exchange, as a set, or as a dict to qconfigs (None: not this one);
-    by default every Linear, with `default_dynamic_qconfig`. A path wins over a type. dtype: of the weights; qint8.
-    Returns a new model, unless inplace.
+    qconfig_spec: types or paths of the modules to exchange, as a set, as a dict to qconfigs (None: not this one), or a
+    QConfigMapping; by default every Linear, with `default_dynamic_qconfig`. A path wins over a type, a module's own
+    `qconfig` over both. dtype: of the weights; qint8. Returns a new model, unless inplace.
 
-    Raises QConfigError for a type without dynamic twin and for a path that names no such module.
+    Raises QConfigError for a type without dynamic twin, a path without such a module, and a qconfig that is not dynamic.
 
     >>> from nanoquant import nn
     >>> quantize_dynamic(nn.Sequential(nn.Linear(2, 3)), {nn.Conv2d})
@@ -41,24 +44,28 @@ def quantize_dynamic(
     if dtype != qint8:
         raise QConfigError(f"dynamic quantization has qint8 weights; got {dtype!r}")
     table = DYNAMIC if mapping is None else mapping
-    chosen: dict[Any, QConfig | None]
-    if isinstance(qconfig_spec, dict):
-        chosen = qconfig_spec
-    else:
-        chosen = dict.fromkeys(table if qconfig_spec is None else qconfig_spec, default_dynamic_qconfig)
-    for key in chosen:
-        target = key if isinstance(key, type) else type(model.get_submodule(key))
-        if target not in table:
-            raise QConfigError(
-                f"{target.__name__} has no dynamic twin; these have: {', '.join(k.__name__ for k in table)}"
-            )
+    if not isinstance(qconfig_spec, dict | QConfigMapping):
+        qconfig_spec = dict.fromkeys(table if qconfig_spec is None else qconfig_spec, default_dynamic_qconfig)
+    chosen = qconfig_spec if isinstance(qconfig_spec, QConfigMapping) else QConfigMapping.from_flat(qconfig_spec)
+    chosen.check(model)
+    targets = [{kind} for kind, qconfig in chosen.object_type_qconfigs.items() if qconfig is not None]
+    targets += [{type(part) for part in model.get_submodule(path).modules()} for path in chosen.module_name_qconfigs]
+    for kinds in targets:
+        if not any(kind in table or kind in (k.__name__ for k in table) for kind in kinds):
+            names = ", ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
+            raise QConfigError(f"{names} has no dynamic twin; these have: {', '.join(k.__name__ for k in table)}")
+    converted = model if inplace else copy.deepcopy(model)
+    propagate_qconfig_(converted, chosen)
+    backend = backend_config_of(engine.engine)
+    for path, module in converted.named_modules():
+        if type(module) in table:
+            check_qconfig(path, module, module.qconfig, backend, dynamic=True)
 
     def dynamic_twin(layer: Module, path: str) -> Module | None:
-        layer_qconfig = chosen.get(path, chosen.get(type(layer)))
-        if type(layer) not in table or layer_qconfig is None:
+        del path
+        if type(layer) not in table or layer.qconfig is None:
             return None
-        layer.qconfig = layer_qconfig
         target: Any = table[type(layer)]
         return inherit(target.from_float(layer, engine.profile), layer)
 
-    return exchange(model if inplace else copy.deepcopy(model), dynamic_twin)
+    return without_qconfigs(exchange(converted, dynamic_twin))

@@ -1,6 +1,6 @@
 """Prepare: observers where convert will need scales.
 
-Before: `nanoquant.quantization.fusion`. After: `convert`.
+Before: `nanoquant.quantization.backend_config`. After: `convert`.
 """
 
 from __future__ import annotations
@@ -8,75 +8,88 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from ...kernels.engine import quantized as engine
 from ...module import Module
+from ..backend_config import backend_config_of, check_qconfig
 from ..mappings import FLOAT_ONLY, QAT, STATIC, Mapping
 from ..qconfig import QConfigError, is_fake_quantizer
+from ..qconfig_mapping import QConfigMapping, propagate_qconfig_
 from ..stubs import DeQuantStub
 
 
-def propagate_qconfig_(module: Module, qconfig: Any = None) -> None:
-    """Gives every module below the qconfig of its nearest ancestor, unless it has one of its own; None stops it."""
-    own = module.__dict__.get("qconfig", qconfig)
-    module.qconfig = own
-    for child in module.children():
-        propagate_qconfig_(child, own)
-
-
-def prepare(model: Module, inplace: bool = False) -> Module:
+def prepare(model: Module, inplace: bool = False, *, qconfig_mapping: QConfigMapping | None = None) -> Module:
     """Attaches an observer to the output of every module that will be quantized. Then run calibration data through it.
 
-    A module is quantized if it, or an ancestor, has a `qconfig`, and `mappings.STATIC` knows it; a module's own qconfig
-    wins, and `qconfig = None` leaves it in float. Returns a new model, unless inplace.
+    A module is quantized if `propagate_qconfig_` gives it a qconfig, and `mappings.STATIC` knows it: a module's own
+    `qconfig` attribute wins over `qconfig_mapping`, and None leaves it in float. Returns a new model, unless inplace.
 
-    Raises QConfigError when no module would be quantized, or when one cannot be.
+    Raises QConfigError when no module would be quantized, or when one cannot be as its qconfig says.
     """
     prepared = model if inplace else copy.deepcopy(model)
-    propagate_qconfig_(prepared)
-    _check(prepared)
+    propagate_qconfig_(prepared, qconfig_mapping)
+    _check(prepared, training=False)
     _observe(prepared)
     return prepared
 
 
-def prepare_qat(model: Module, mapping: Mapping | None = None, inplace: bool = False) -> Module:
+def prepare_qat(
+    model: Module,
+    mapping: Mapping | None = None,
+    inplace: bool = False,
+    *,
+    qconfig_mapping: QConfigMapping | None = None,
+) -> Module:
     """Exchanges layers for their quantization-aware twins and attaches fake-quantizers to what they put out. Then
     train.
 
     The model must be in training mode, and its qconfigs must make fake-quantizers (`get_default_qat_qconfig`): plain
     observers would let training see no rounding at all, and are a QConfigError. mapping: `mappings.QAT` by default.
-    Returns a new model, unless inplace.
+    qconfig_mapping: see `prepare`. Returns a new model, unless inplace.
     """
     if not model.training:
         raise RuntimeError("prepare_qat needs training mode: call model.train() first")
     prepared = model if inplace else copy.deepcopy(model)
-    propagate_qconfig_(prepared)
-    for path, module in prepared.named_modules():
-        if type(module) in STATIC and module.qconfig is not None and not isinstance(module, DeQuantStub):
-            for role, factory in (("activation", module.qconfig.activation), ("weight", module.qconfig.weight)):
-                if not is_fake_quantizer(factory):
-                    raise QConfigError(
-                        f"{path or 'the model'} ({type(module).__name__}): the {role} of its qconfig is {factory!r}, which only "
-                        "observes, so that training would not see quantization: use get_default_qat_qconfig instead of "
-                        "get_default_qconfig"
-                    )
-    _check(prepared)
+    propagate_qconfig_(prepared, qconfig_mapping)
+    _check(prepared, training=True)
     prepared = _with_twins(prepared, QAT if mapping is None else mapping)
     _observe(prepared)
     return prepared
 
 
-def _check(model: Module) -> None:
-    if not any(module.qconfig is not None and type(module) in {**STATIC, **QAT} for module in model.modules()):
+def _check(model: Module, training: bool) -> None:
+    """Raises QConfigError for the first module that cannot be what its qconfig says, and if there is none to quantize."""
+    table, backend = {**STATIC, **QAT} if training else STATIC, backend_config_of(engine.engine)
+    parts = {id(part) for module in model.modules() if type(module) in table for part in module.children()}
+    wanted = [(p, m) for p, m in model.named_modules() if m.qconfig is not None and id(m) not in parts]
+    if not any(type(module) in table for _, module in wanted):
         raise QConfigError(
             "nothing to quantize: no Linear, Conv2d or QuantStub of this model has a qconfig. Set it before, for example "
             "model.qconfig = get_default_qconfig('x86')"
         )
-    fused = {id(part) for module in model.modules() if type(module) in QAT for part in module.modules()}
-    for path, module in model.named_modules():
+    for path, module in wanted:
         cure = FLOAT_ONLY.get(type(module))
-        if cure and module.qconfig is not None and id(module) not in fused:
+        if cure:
             raise QConfigError(
                 f"{path} ({type(module).__name__}) has no integer twin: {cure}, or keep it in float with {path}.qconfig = None "
                 "between a DeQuantStub and a QuantStub"
+            )
+        check_qconfig(path, module, module.qconfig, backend, dynamic=False)
+        if type(module) in table and not isinstance(module, DeQuantStub):
+            _check_kind(path, module, training)
+
+
+def _check_kind(path: str, module: Module, training: bool) -> None:
+    """Raises QConfigError for fake-quantizers where nothing is trained, and for plain observers where it is."""
+    for role, factory in module.qconfig._asdict().items():
+        if is_fake_quantizer(factory) != training:
+            problem = (
+                "only observes, so that training would not see quantization: use get_default_qat_qconfig instead of "
+                "get_default_qconfig"
+                if training
+                else "rounds what it observes, for training: use get_default_qconfig, or prepare_qat instead of prepare"
+            )
+            raise QConfigError(
+                f"{path or 'the model'} ({type(module).__name__}): the {role} of its qconfig is {factory!r}, which {problem}"
             )
 
 
