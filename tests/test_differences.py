@@ -107,6 +107,25 @@ def rounded_averages() -> None:
     assert np.array_equal(y.array, nn.AvgPool2d(2)(integers).dequantize().array)
 
 
+@row("learned zero points")
+def learned_zero_points() -> None:
+    """Where torch's backward takes -3 for -2, an element on the last step but one counts as clamped."""
+    fake = quantization.LearnableFakeQuantize(MinMaxObserver, -8, 7, zero_point=-3.0, dtype=nq.qint8)
+    fake.enable_param_learning()
+    x = nq.tensor(np.float32([-5.0, 10.0, 11.0]), requires_grad=True)
+    fake(x).sum().backward()
+    assert x.grad.array.tolist() == [1, 1, 0]
+    unsigned = quantization.LearnableFakeQuantize(MinMaxObserver, dtype=nq.quint8, qscheme=nq.per_tensor_symmetric)
+    unsigned(np.float32([-1.0, 1.0]))
+    assert unsigned.calculate_qparams()[1] == 127
+
+
+@row("float zero points of signed dtypes")
+def float_zero_points() -> None:
+    with pytest.raises(ValueError, match="counts from 0: use an unsigned dtype; got qint8 from -128"):
+        quantization.PerChannelMinMaxObserver(dtype=nq.qint8, qscheme=nq.per_channel_affine_float_qparams)
+
+
 @row("engine `x86`")
 def engine_x86() -> None:
     nq.backends.quantized.engine = "x86"

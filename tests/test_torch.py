@@ -58,9 +58,12 @@ def test_static_layers(monkeypatch: pytest.MonkeyPatch, repeat: int, record: Any
         assert np.array_equal(test_ops_quantized.answer(options, arrays), arrays["y"]), (repeat, options)
 
 
-@pytest.mark.parametrize("name", ["dynamic", "onednn_dynamic", "observers", "affine", "dynamic_qparams"])
+@pytest.mark.parametrize(
+    "name", ["dynamic", "onednn_dynamic", "observers", "affine", "dynamic_qparams", "fake_quantizers"]
+)
 def test_the_rest(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     import test_affine
+    import test_fake_quantize
     import test_qparams
 
     fresh = drawn(monkeypatch, getattr(recording, f"record_{name}"))
@@ -69,6 +72,7 @@ def test_the_rest(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         "onednn_dynamic": (test_ops_quantized, test_ops_quantized.test_dynamic_layers_equal_torch_bit_for_bit),
         "observers": (test_observers, test_observers.test_torch_to_the_last_bit),
         "affine": (test_affine, test_affine.test_golden_vectors),
+        "fake_quantizers": (test_fake_quantize, test_fake_quantize.test_torch_to_the_last_bit),
         "dynamic_qparams": (test_qparams, test_qparams.test_dynamic_rule_equals_torch),
     }[name]
     monkeypatch.setattr(module, "cases", lambda _: fresh)

@@ -153,7 +153,6 @@ class LearnableFakeQuantize(FakeQuantize):
         if not np.isfinite(scale).all():
             raise NotCalibratedError("LearnableFakeQuantize has a scale that is not finite: lower the learning rate")
         if observer.qscheme.symmetric:
-            middle = 0 if observer.dtype.signed else (observer.quant_min + observer.quant_max + 1) // 2
-            return scale, np.full(scale.shape, middle, np.int64)
+            return scale, observer.qparams_of(-scale, scale)[1]
         zero_point = np.clip(np.rint(self.zero_point.array), observer.quant_min, observer.quant_max)
         return scale, zero_point.astype(np.int64)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.ao.quantization as taq
+from torch.ao.quantization._learnable_fake_quantize import _LearnableFakeQuantize
 
 sys.path.insert(0, str(Path(__file__).parent))
 from recorder import F, Recorder, halfway
@@ -261,9 +262,67 @@ def record_dynamic_qparams(g: np.random.Generator) -> None:
     recorder.write()
 
 
+def record_fake_quantizers(g: np.random.Generator) -> None:
+    """Unfused fake-quantizers over two batches: what the second becomes, and its gradient."""
+    recorder = Recorder("fake_quantizers")
+    observers = [
+        "MinMax", "MovingAverageMinMax", "Histogram", "PerChannelMinMax", "MovingAveragePerChannelMinMax",
+    ]  # fmt: skip
+    for number in range(60):
+        name, kind = observers[number % 5] + "Observer", ("FakeQuantize", "Learnable")[number // 5 % 2]
+        per_channel, dtype = "PerChannel" in name, ("quint8", "qint8")[g.integers(2)]
+        scheme = f"per_{'channel' if per_channel else 'tensor'}_{('affine', 'symmetric')[g.integers(2)]}"
+        if per_channel and kind == "FakeQuantize" and g.integers(3) == 0:
+            dtype, scheme = "quint8", "per_channel_affine_float_qparams"
+        if kind == "Learnable" and "symmetric" in scheme:
+            dtype = "qint8"  # torch puts the zero point of an unsigned symmetric range at 0
+        bits = int(g.integers(3, 9))
+        low, high = (0, 2**bits - 1) if dtype == "quint8" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+        options = {
+            "observer": name,
+            "kind": kind,
+            "dtype": dtype,
+            "qscheme": scheme,
+            "quant_min": low,
+            "quant_max": high,
+        }
+        if per_channel:
+            options["ch_axis"] = 1
+        arguments = {k: v for k, v in options.items() if k not in ("observer", "kind")}
+        arguments.update(dtype=getattr(torch, dtype), qscheme=getattr(torch, scheme), observer=getattr(taq, name))
+        if kind == "Learnable":
+            options["use_grad_scaling"] = arguments["use_grad_scaling"] = bool(g.integers(2))
+            fake = _LearnableFakeQuantize(**arguments, channel_len=5 if per_channel else -1)
+        else:
+            fake = taq.FakeQuantize(**arguments)
+        first, x, gradient = (stream(g, (4, 5, 6)), stream(g, (4, 5, 6)), g.standard_normal((4, 5, 6)).astype(F))
+        x = (x / np.abs(x).max() * np.abs(first).max() * F(0.8)).astype(F)
+        fake(tensor(first))
+        arrays: dict[str, Any] = {}
+        if kind == "Learnable":
+            fake.enable_param_learning()
+            with torch.no_grad():  # half the range; a whole, non-negative zero point: torch's backward mistakes others
+                fake.scale *= 0.5
+                if "affine" in scheme:
+                    fake.zero_point.copy_(tensor(g.integers(0, high, fake.zero_point.numel()).astype(F)))
+            arrays.update(
+                start_scale=fake.scale.detach().numpy().copy(), start_zero_point=fake.zero_point.detach().numpy().copy()
+            )
+        leaf = tensor(x).requires_grad_()
+        y = fake(leaf)
+        y.backward(tensor(gradient))
+        if kind == "Learnable":
+            arrays["scale_gradient"] = fake.scale.grad.numpy()
+            if "affine" in scheme:
+                arrays["zero_point_gradient"] = fake.zero_point.grad.numpy()
+        arrays.update(scale=fake.scale.detach().numpy(), zero_point=fake.zero_point.detach().numpy())
+        recorder.add(options, first=first, x=x, g=gradient, y=y.detach().numpy(), dx=leaf.grad.numpy(), **arrays)
+    recorder.write()
+
+
 RECORDS = [
     record_static, record_ties, record_dynamic, record_observers, record_affine, record_dynamic_qparams, record_onednn,
-    record_onednn_ties, record_onednn_dynamic,
+    record_onednn_ties, record_onednn_dynamic, record_fake_quantizers,
 ]  # fmt: skip
 
 if __name__ == "__main__":
