@@ -71,9 +71,9 @@ class Observer(Module, ABC):
     """Base class of all observers: they differ in what they remember of the data.
 
     dtype, qscheme: what is asked for (`scheme`); the default qscheme is the affine one of the class's granularity.
-    reduce_range: halve the integer range (torch's guard against CPUs whose 8-bit multiply saturates; nanoquant's never
-    does). quant_min, quant_max: an integer range of one's own. factory_kwargs: accepted as torch has it, and must ask
-    for nothing but the CPU. eps: the smallest scale. rule, power_of_two: see `choose_qparams`.
+    reduce_range: halve the integer range of an 8-bit dtype (torch's guard against CPUs whose 8-bit multiply saturates;
+    nanoquant's never does). quant_min, quant_max: an integer range of one's own. factory_kwargs: accepted as torch has
+    it, and must ask for nothing but the CPU. eps: the smallest scale. rule, power_of_two: see `choose_qparams`.
 
     Subclasses define `observe`, which takes a float32 array, and keep the range in the buffers `min_val` and `max_val`.
     Those that take more arguments take them first, then these in this order.
@@ -124,7 +124,7 @@ class Observer(Module, ABC):
         self.batch: int | None = None
         self.has_customized_qrange = quant_min is not None and quant_max is not None
         self.quant_min, self.quant_max = check_quant_range(dtype, quant_min, quant_max)
-        if reduce_range:
+        if reduce_range and (self.has_customized_qrange or dtype.bits == 8):
             if qscheme.symmetric and not dtype.signed and not self.has_customized_qrange:
                 raise NotImplementedError(
                     f"reduce_range with {qscheme.name} and {dtype.name} has no middle; give quant_min and quant_max"
@@ -200,7 +200,7 @@ class Observer(Module, ABC):
 
     def qparams_of(self, low: Floats, high: Floats) -> tuple[Floats, NDArray[Any]]:
         """The observer rule for a range, with this observer's dtype, scheme and options."""
-        own = self.reduce_range or self.has_customized_qrange
+        own = self.has_customized_qrange or self.quant_max != self.dtype.quant_max
         q_low, q_high = (self.quant_min, self.quant_max) if own else (None, None)
         return choose_qparams(
             low, high, self.dtype, self.qscheme, q_low, q_high, self.eps, self.rule, self.power_of_two

@@ -192,7 +192,7 @@ def record_observers(g: np.random.Generator) -> None:
     """Observers over streams of one to four batches."""
     recorder = Recorder("observers")
     names = ["MinMax", "MovingAverageMinMax", "PerChannelMinMax", "MovingAveragePerChannelMinMax", "Histogram"]
-    while len(recorder.cases) < 120:
+    while len(recorder.cases) < 160:
         name = names[len(recorder.cases) % len(names)] + "Observer"
         per_channel, symmetric = "PerChannel" in name, bool(g.integers(2))
         dtype = ("quint8", "qint8")[g.integers(2)]
@@ -206,6 +206,12 @@ def record_observers(g: np.random.Generator) -> None:
             options["ch_axis"] = int(g.integers(3))
         if "MovingAverage" in name:
             options["averaging_constant"] = float(g.choice([0.01, 0.5]))
+        if len(recorder.cases) >= 120:
+            dtype, qscheme = (
+                ("quint8", "per_channel_affine_float_qparams") if per_channel else ("qint32", "per_tensor_symmetric")
+            )
+            options.update(dtype=dtype, qscheme=qscheme, reduce_range=False)
+            options = {k: v for k, v in options.items() if k not in ("quant_min", "quant_max")}
         batches = [stream(g, (4, 5, 6)) for _ in range(g.integers(1, 5))]
         arguments = {**options, "dtype": getattr(torch, dtype), "qscheme": getattr(torch, qscheme)}
         observer = getattr(taq, name)(**arguments)

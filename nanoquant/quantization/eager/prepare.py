@@ -11,10 +11,11 @@ from typing import Any
 from ...kernels.engine import quantized as engine
 from ...module import Module
 from ..backend_config import backend_config_of, check_qconfig
+from ..calibrate import warn_of_noise
 from ..mappings import FLOAT_ONLY, QAT, STATIC, Mapping
 from ..qconfig import QConfigError, is_fake_quantizer
 from ..qconfig_mapping import QConfigMapping, propagate_qconfig_
-from ..stubs import DeQuantStub
+from ..stubs import DeQuantStub, QuantStub
 
 
 def prepare(model: Module, inplace: bool = False, *, qconfig_mapping: QConfigMapping | None = None) -> Module:
@@ -108,6 +109,8 @@ def _with_twins(module: Module, table: Mapping) -> Module:
 def observe_output(module: Module, inputs: Any, output: Any) -> Any:
     """The hook that `prepare` registers: what the module puts out goes through its observer."""
     del inputs
+    if isinstance(module, QuantStub) and not getattr(module.activation_post_process, "calibrated", True):
+        warn_of_noise(output)
     return module.activation_post_process(output)
 
 
