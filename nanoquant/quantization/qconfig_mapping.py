@@ -79,7 +79,7 @@ class QConfigMapping:
 
     def resolve(self, path: str, kinds: Kinds, fallback: QConfig | None = None) -> QConfig | None:
         """The qconfig of the module at `path`; `fallback` where nothing but the global one is said of it."""
-        parent = path.rpartition(".")[0]
+        parent = path.rpartition(".")[0] if path else None  # the model itself is nobody's child
         for kind, index in kinds.items():
             if (parent, kind, index) in self.module_name_object_type_order_qconfigs:
                 return self.module_name_object_type_order_qconfigs[parent, kind, index]
@@ -89,7 +89,7 @@ class QConfigMapping:
                 return self.module_name_qconfigs[name]
             name = name.rpartition(".")[0]
         for regex, qconfig in self.module_name_regex_qconfigs.items():
-            if re.match(regex, path):
+            if path and re.match(regex, path):
                 return qconfig
         return next((self.object_type_qconfigs[kind] for kind in kinds if kind in self.object_type_qconfigs), fallback)
 
@@ -104,7 +104,7 @@ class QConfigMapping:
                 if not any(match(key, path) for path in paths):
                     nearest = ", ".join(map(repr, difflib.get_close_matches(key, paths, cutoff=0)))
                     raise QConfigError(f"{setter}({key!r}): the model has no such module; nearest: {nearest or 'none'}")
-        places = {(path.rpartition(".")[0], *kind) for path, _, kinds in occurrences(model) for kind in kinds.items()}
+        places = {(p.rpartition(".")[0], *kind) for p, _, kinds in occurrences(model) if p for kind in kinds.items()}
         for name, kind, index in self.module_name_object_type_order_qconfigs:
             if (name, kind, index) not in places:
                 count = sum((name, kind) == place[:2] for place in places)
