@@ -18,7 +18,6 @@ from nanoquant.quantization import (
     DeQuantStub,
     DTypeConfig,
     DTypeWithConstraints,
-    FakeQuantize,
     ObservationType,
     QConfig,
     QConfigError,
@@ -114,7 +113,7 @@ INT8 = quantization.default_per_channel_weight_observer
         (
             MinMaxObserver.with_args(is_dynamic=True),
             INT8,
-            "activation dynamic quint8.*That is what quantize_dynamic does",
+            "activation dynamic quint8",
         ),
         (MinMaxObserver, MinMaxObserver, "weight quint8"),
         (MinMaxObserver, MinMaxObserver.with_args(dtype=nq.qint4), "weight qint4"),
@@ -145,8 +144,12 @@ def test_the_cure_is_said() -> None:
     model.qconfig = quantization.default_quint8_weight_qconfig
     with pytest.raises(QConfigError, match=r"Change the qconfig, or keep the module in float with 0\.qconfig = None$"):
         quantization.prepare(model)
+    model.qconfig = quantization.default_dynamic_qconfig
+    with pytest.raises(QConfigError, match=r"0 \(Linear\): .*That is what quantize_dynamic does"):
+        quantization.prepare(model)
+    del model.qconfig
     with pytest.raises(
-        QConfigError, match="x86 can do: dynamic|x86 can do: activation dynamic.*prepare and convert do"
+        QConfigError, match="x86 can do: activation dynamic quint8 .*That is what prepare and convert do"
     ):
         quantization.quantize_dynamic(model, {nn.Linear: quantization.default_qconfig})
 
@@ -182,10 +185,10 @@ def test_onednn_wants_symmetric_weights() -> None:
         ({"scale_min_lower_bound": 2**-12}, MinMaxObserver(eps=2**-12), MinMaxObserver()),
         ({"qschemes": (nq.per_tensor_affine,)}, MinMaxObserver(), MinMaxObserver(qscheme=nq.per_tensor_symmetric)),
         ({"ch_axis": 1}, PerChannelMinMaxObserver(ch_axis=1), PerChannelMinMaxObserver()),
-        ({"ch_axis": 1}, FakeQuantize(), FakeQuantize(observer=PerChannelMinMaxObserver)),
+        ({"ch_axis": 1}, MinMaxObserver(), observers.MovingAveragePerChannelMinMaxObserver()),
         (
             {"scale_exact_match": 1 / 256, "zero_point_exact_match": 0},
-            quantization.default_fixed_qparams_range_0to1_fake_quant(),
+            quantization.default_fixed_qparams_range_0to1_observer(),
             quantization.default_fixed_qparams_range_neg1to1_observer(),
         ),
         ({"scale_exact_match": 1 / 256}, quantization.default_fixed_qparams_range_0to1_observer(), MinMaxObserver()),

@@ -140,12 +140,12 @@ def test_setters_are_those_of_torch() -> None:
     [
         (
             QConfigMapping().set_module_name("block.fc2", None),
-            r"set_module_name\('block.fc2'\).*nearest: 'block.fc1', ",
+            "_name: the model has no 'block.fc2'; nearest: block.fc1, ",
         ),
-        (QConfigMapping().set_module_name_regex("blck.*", None), r"set_module_name_regex\('blck.*nearest: 'block'"),
+        (QConfigMapping().set_module_name_regex("blck.*", None), r"_regex: .* no 'blck\.\*'; nearest: block"),
         (
             QConfigMapping().set_module_name_object_type_order("block", nn.Linear, 1, None),
-            r"\('block', Linear, 1\): block has 1 children of that type",
+            r"_order: .* no \('block', <.*Linear'>, 1\); nearest: \('block', <.*Linear'>, 0\), ",
         ),
     ],
 )
