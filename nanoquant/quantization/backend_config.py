@@ -21,16 +21,7 @@ import numpy as np
 from .. import nn
 from ..module import Module
 from ..observers import PlaceholderObserver
-from ..scheme import (
-    QDType,
-    QScheme,
-    per_channel_affine,
-    per_channel_symmetric,
-    per_tensor_affine,
-    per_tensor_symmetric,
-    qint8,
-    quint8,
-)
+from ..scheme import QDType, QScheme, qint8, quint8
 from . import fusion
 from .mappings import QAT, STATIC
 from .qconfig import QConfig, QConfigError
@@ -272,10 +263,11 @@ def check_qconfig(
 
 # ---- nanoquant's own kernels -----------------------------------------------------------------------------------------
 
-_PER_TENSOR, _SYMMETRIC = (per_tensor_affine, per_tensor_symmetric), (per_tensor_symmetric, per_channel_symmetric)
-_WEIGHTS = {"onednn": _SYMMETRIC}  # torch's oneDNN layers refuse weights with a zero point
+_PER_TENSOR = (QScheme.per_tensor_affine, QScheme.per_tensor_symmetric)
+_PER_CHANNEL = (QScheme.per_channel_affine, QScheme.per_channel_symmetric)
+_WEIGHTS = {"onednn": (_PER_TENSOR[1], _PER_CHANNEL[1])}  # torch's oneDNN layers refuse weights with a zero point
 _ACTIVATIONS = [DTypeWithConstraints(dtype, qschemes=_PER_TENSOR) for dtype in (quint8, qint8)]
-_DYNAMIC, _FLOAT = DTypeWithConstraints(quint8, qschemes=(per_tensor_affine,)), np.dtype(np.float32)
+_DYNAMIC, _FLOAT = DTypeWithConstraints(quint8, qschemes=_PER_TENSOR[:1]), np.dtype(np.float32)
 _PASSING = (nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Dropout, nn.Identity)
 
 
@@ -285,9 +277,8 @@ def _fuser(pattern: tuple[type[Any], ...]) -> Callable[..., Module]:
 
 def backend_config_of(engine: str) -> BackendConfig:
     """What nanoquant's kernels can do under an engine ('native': under any): `nn.quantized.weighted`, in other words."""
-    weight = DTypeWithConstraints(
-        qint8, qschemes=_WEIGHTS.get(engine, (*_SYMMETRIC, per_tensor_affine, per_channel_affine)), ch_axis=0
-    )
+    schemes = _WEIGHTS.get(engine, _PER_TENSOR + _PER_CHANNEL)
+    weight = DTypeWithConstraints(qint8, qschemes=schemes, ch_axis=0)
     static = [DTypeConfig(x, x, weight, _FLOAT) for x in _ACTIVATIONS]
     configs = [
         *(BackendPatternConfig(kind, dtype_configs=[*static], qat_module=QAT.get(kind)) for kind in {**STATIC, **QAT}),
