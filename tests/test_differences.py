@@ -73,6 +73,29 @@ def qat_with_observers() -> None:
         quantization.prepare_qat(model)
 
 
+@row("a qconfig that no kernel honours")
+def unhonoured() -> None:
+    model = nn.Sequential(QuantStub(), nn.Linear(2, 2)).eval()
+    model.qconfig = quantization.float16_static_qconfig
+    with pytest.raises(QConfigError, match=r"^0 \(QuantStub\): its qconfig asks for activation float16.* x86 can do: "):
+        quantization.prepare(model)
+
+
+@row("a QAT qconfig given to `prepare`")
+def training_without_training() -> None:
+    model = nn.Sequential(QuantStub(), nn.Linear(2, 2)).eval()
+    model.qconfig = quantization.get_default_qat_qconfig("x86")
+    with pytest.raises(QConfigError, match="use get_default_qconfig, or prepare_qat"):
+        quantization.prepare(model)
+
+
+@row("names in a QConfigMapping that match nothing")
+def misspelt() -> None:
+    mapping = quantization.get_default_qconfig_mapping().set_module_name("2", None)
+    with pytest.raises(QConfigError, match="the model has no '2'; nearest: "):
+        quantization.prepare(nn.Sequential(QuantStub(), nn.Linear(2, 2)).eval(), qconfig_mapping=mapping)
+
+
 @row("weight ranges in QAT")
 def memoryless_weights() -> None:
     fake = quantization.get_default_qat_qconfig("x86").weight()

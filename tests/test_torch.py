@@ -85,3 +85,31 @@ def test_presets() -> None:
 
     live = all_facts(torch.ao.quantization)
     assert live == test_presets.RECORDED
+
+
+def test_priorities_of_a_mapping() -> None:
+    """Mappings drawn at random say the same of every path here and in torch's graph mode."""
+    from torch.ao.quantization.fx import qconfig_mapping_utils as theirs
+
+    from nanoquant.quantization import QConfigMapping
+
+    g = np.random.default_rng()
+    paths = ["a", "b", "a.a", "a.b", "a.a.a", "b.b"]
+    for _ in range(300):
+        draw = lambda options, g=g: [(o, int(g.integers(100))) for o in g.permutation(options)[: g.integers(3)]]  # noqa: E731
+        order = [(name, "K", int(g.integers(2)), int(g.integers(100))) for name in ["", "a"][: g.integers(3)]]
+        spec = {
+            "": 0,
+            "object_type": draw(["K", "L"]),
+            "module_name_regex": draw(["a", r"a\.", ".*b$"]),
+            "module_name": draw(paths),
+            "module_name_object_type_order": order,
+        }
+        ours, torchs = QConfigMapping.from_dict(spec), torch.ao.quantization.QConfigMapping.from_dict(spec)
+        for path in paths:
+            kind, index, parent = str(g.choice(["K", "L"])), int(g.integers(2)), path.rpartition(".")[0]
+            expected = theirs._maybe_adjust_qconfig_for_module_type_or_name(torchs, kind, path, torchs.global_qconfig)
+            expected = theirs._maybe_adjust_qconfig_for_module_name_object_type_order(
+                torchs, parent, kind, index, expected
+            )
+            assert ours.resolve(path, {kind: index}, ours.global_qconfig) == expected, (spec, path, kind, index)

@@ -1,6 +1,7 @@
 """Quantization of networks: torch.ao.quantization's names, in one place.
 
-In reading order: observers (re-exported), fake-quantizers, qconfigs, stubs, fusion, and the eager workflow.
+In reading order: observers (re-exported), fake-quantizers, qconfigs, their presets, mappings that hand them out, stubs,
+fusion, what a backend can do, and the eager workflow.
 """
 
 from ..calibration import EntropyObserver as EntropyObserver

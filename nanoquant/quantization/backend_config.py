@@ -21,16 +21,7 @@ import numpy as np
 from .. import nn
 from ..module import Module
 from ..observers import PlaceholderObserver
-from ..scheme import (
-    QDType,
-    QScheme,
-    per_channel_affine,
-    per_channel_symmetric,
-    per_tensor_affine,
-    per_tensor_symmetric,
-    qint8,
-    quint8,
-)
+from ..scheme import QDType, QScheme, qint8, quint8
 from . import fusion
 from .mappings import QAT, STATIC
 from .qconfig import QConfig, QConfigError
@@ -43,6 +34,9 @@ class ObservationType(Enum):
     OUTPUT_USE_DIFFERENT_OBSERVER_AS_INPUT = 0  # it has a range of its own
     OUTPUT_SHARE_OBSERVER_WITH_INPUT = 1  # it has the scale and zero point of the input
     INPUT_OUTPUT_NOT_OBSERVED = 2
+
+
+_OWN, _SHARED, _UNOBSERVED = ObservationType
 
 
 def _given(config: Any) -> dict[str, Any]:
@@ -67,9 +61,9 @@ class DTypeWithConstraints:
     qschemes: tuple[QScheme, ...] | None = None
     ch_axis: int | None = None
 
-    def allows(self, made: Any) -> bool:
-        """Whether an observer or fake-quantizer may watch such values."""
-        observer, dtype = getattr(made, "activation_post_process", made), dtype_of(made)
+    def allows(self, observer: Any) -> bool:
+        """Whether an observer may watch such values."""
+        dtype = dtype_of(observer)
         if not isinstance(dtype, QDType) or dtype != self.dtype:
             return self.dtype in (None, dtype)
         constant, offset = getattr(observer, "scale", None), getattr(observer, "zero_point", None)
@@ -86,15 +80,9 @@ class DTypeWithConstraints:
         )
 
     def __str__(self) -> str:
-        given = _given(self)
-        dtype, schemes = given.pop("dtype", None), given.pop("qschemes", ())
-        rest = ", ".join(f"{name}={value}" for name, value in given.items())
-        words = (
-            "anything" if dtype is None else dtype.name,
-            " or ".join(q.name for q in schemes),
-            rest and f"({rest})",
-        )
-        return " ".join(filter(None, words))
+        rest = [f"{name}={value}" for name, value in _given(self).items() if name not in ("dtype", "qschemes")]
+        words = [" or ".join(scheme.name for scheme in self.qschemes or ()), f"({', '.join(rest)})" * bool(rest)]
+        return " ".join(filter(None, ["anything" if self.dtype is None else self.dtype.name, *words]))
 
 
 Demand = DTypeWithConstraints | QDType | np.dtype[Any] | None
@@ -111,15 +99,16 @@ class DTypeConfig:
     is_dynamic: bool | None = None
 
     def allows(self, activation: Any, weight: Any) -> bool:
-        """Whether the two observers (or fake-quantizers) of a qconfig match; a dynamic output is float."""
+        """Whether the two observers of a qconfig match; a dynamic output is float."""
         dynamic = bool(self.is_dynamic)
         ends = (self.input_dtype,) if dynamic else (self.input_dtype, self.output_dtype)
         demands = [*((end, activation) for end in ends), (self.weight_dtype, weight)]
-        return is_dynamic(activation) == dynamic and all(_demand(wanted).allows(made) for wanted, made in demands)
+        return is_dynamic(activation) == dynamic and all(_demand(wanted).allows(seen) for wanted, seen in demands)
 
     def __str__(self) -> str:
         activation = f"dynamic {_demand(self.input_dtype)}" if self.is_dynamic else _demand(self.output_dtype)
-        return f"activation {activation}" + (f", weight {_demand(self.weight_dtype)}" if self.weight_dtype else "")
+        weight = "" if self.weight_dtype is None else f", weight {_demand(self.weight_dtype)}"
+        return f"activation {activation}{weight}"
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that are set."""
@@ -150,7 +139,7 @@ class BackendPatternConfig:
     """What a backend does with one pattern: a module class, or a tuple of them in a row. Setters return the object."""
 
     pattern: Any = None
-    observation_type: ObservationType = ObservationType.OUTPUT_USE_DIFFERENT_OBSERVER_AS_INPUT
+    observation_type: ObservationType = _OWN
     dtype_configs: list[DTypeConfig] = field(default_factory=list)
     root_module: type[Module] | None = None
     qat_module: type[Module] | None = None
@@ -222,36 +211,31 @@ class BackendConfig:
         return cls(backend_config_dict.get("name", "")).set_backend_pattern_configs(configs)
 
 
-def dtype_of(made: Any) -> QDType | np.dtype[Any] | None:
-    """What the values that an observer or fake-quantizer watches shall become; None where it chooses no range."""
-    observer = getattr(made, "activation_post_process", made)
+def dtype_of(observer: Any) -> QDType | np.dtype[Any] | None:
+    """What the values that an observer watches shall become; None where it chooses no range."""
     dtype: QDType | np.dtype[Any] | None = getattr(observer, "dtype", np.dtype(np.float32))
     if isinstance(observer, PlaceholderObserver):
         dtype = np.dtype(observer.float_dtype) if observer.float_dtype else dtype if observer.is_dynamic else None
     return dtype
 
 
-def is_dynamic(made: Any) -> bool:
-    """Whether an observer or fake-quantizer leaves the range to run time."""
-    return bool(getattr(getattr(made, "activation_post_process", made), "is_dynamic", False))
+def is_dynamic(observer: Any) -> bool:
+    """Whether an observer leaves the range to run time."""
+    return bool(getattr(observer, "is_dynamic", False))
 
 
-def _wish(made: Any) -> str:
-    """What an observer or fake-quantizer asks for, in words."""
-    observer, dtype = getattr(made, "activation_post_process", made), dtype_of(made)
+def _wish(observer: Any) -> str:
+    """What an observer asks for, in words."""
+    dtype = dtype_of(observer)
     if not isinstance(dtype, QDType):
-        return f"{'no range' if dtype is None else dtype.name} ({type(made).__name__})"
+        return f"{'no range' if dtype is None else dtype.name} ({type(observer).__name__})"
     axis = "" if observer.ch_axis is None else f" on axis {observer.ch_axis}"
     limits = f"in [{observer.quant_min}, {observer.quant_max}]"
-    return f"{'dynamic ' if is_dynamic(made) else ''}{dtype.name} {observer.qscheme.name}{axis} {limits}"
+    return f"{'dynamic ' if is_dynamic(observer) else ''}{dtype.name} {observer.qscheme.name}{axis} {limits}"
 
 
 def check_qconfig(
-    path: str,
-    module: Module,
-    qconfig: QConfig | None,
-    backend_config: BackendConfig,
-    dynamic: bool | None = None,
+    path: str, module: Module, qconfig: QConfig | None, backend_config: BackendConfig, dynamic: bool | None = None
 ) -> None:
     """Raises QConfigError when no dtype config of the module's pattern allows what its qconfig asks for.
 
@@ -259,10 +243,10 @@ def check_qconfig(
     dynamic: only dtype configs of this kind count; None: both.
     """
     config = backend_config.patterns.get(type(module))
-    own_range = ObservationType.OUTPUT_USE_DIFFERENT_OBSERVER_AS_INPUT
-    if qconfig is None or config is None or config.observation_type is not own_range:
+    if qconfig is None or config is None or config.observation_type is not _OWN:
         return
-    activation, weight = qconfig.activation(), qconfig.weight()
+    made = qconfig.activation(), qconfig.weight()
+    activation, weight = (getattr(m, "activation_post_process", m) for m in made)  # what is inside a fake-quantizer
     fitting = [c for c in config.dtype_configs if c.allows(activation, weight)]
     possible = [c for c in config.dtype_configs if dynamic is None or bool(c.is_dynamic) == dynamic]
     if not set(fitting) & set(possible):
@@ -279,10 +263,11 @@ def check_qconfig(
 
 # ---- nanoquant's own kernels -----------------------------------------------------------------------------------------
 
-_PER_TENSOR, _SYMMETRIC = (per_tensor_affine, per_tensor_symmetric), (per_tensor_symmetric, per_channel_symmetric)
-_WEIGHTS = {"onednn": _SYMMETRIC}  # oneDNN's primitives have no zero points for weights
+_PER_TENSOR = (QScheme.per_tensor_affine, QScheme.per_tensor_symmetric)
+_PER_CHANNEL = (QScheme.per_channel_affine, QScheme.per_channel_symmetric)
+_WEIGHTS = {"onednn": (_PER_TENSOR[1], _PER_CHANNEL[1])}  # torch's oneDNN layers refuse weights with a zero point
 _ACTIVATIONS = [DTypeWithConstraints(dtype, qschemes=_PER_TENSOR) for dtype in (quint8, qint8)]
-_DYNAMIC, _FLOAT = DTypeWithConstraints(quint8, qschemes=(per_tensor_affine,)), np.dtype(np.float32)
+_DYNAMIC, _FLOAT = DTypeWithConstraints(quint8, qschemes=_PER_TENSOR[:1]), np.dtype(np.float32)
 _PASSING = (nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Dropout, nn.Identity)
 
 
@@ -292,17 +277,15 @@ def _fuser(pattern: tuple[type[Any], ...]) -> Callable[..., Module]:
 
 def backend_config_of(engine: str) -> BackendConfig:
     """What nanoquant's kernels can do under an engine ('native': under any): `nn.quantized.weighted`, in other words."""
-    weight = DTypeWithConstraints(
-        qint8, qschemes=_WEIGHTS.get(engine, (*_SYMMETRIC, per_tensor_affine, per_channel_affine)), ch_axis=0
-    )
+    schemes = _WEIGHTS.get(engine, _PER_TENSOR + _PER_CHANNEL)
+    weight = DTypeWithConstraints(qint8, qschemes=schemes, ch_axis=0)
     static = [DTypeConfig(x, x, weight, _FLOAT) for x in _ACTIVATIONS]
-    shared, unobserved = ObservationType.OUTPUT_SHARE_OBSERVER_WITH_INPUT, ObservationType.INPUT_OUTPUT_NOT_OBSERVED
     configs = [
-        *(BackendPatternConfig(kind, dtype_configs=static, qat_module=QAT.get(kind)) for kind in {**STATIC, **QAT}),
-        *(BackendPatternConfig(kind, shared, [DTypeConfig(x, x) for x in _ACTIVATIONS]) for kind in _PASSING),
-        *(BackendPatternConfig(p, dtype_configs=static, fuser_method=_fuser(p)) for p in fusion.QAT),
+        *(BackendPatternConfig(kind, dtype_configs=[*static], qat_module=QAT.get(kind)) for kind in {**STATIC, **QAT}),
+        *(BackendPatternConfig(kind, _SHARED, [DTypeConfig(x, x) for x in _ACTIVATIONS]) for kind in _PASSING),
+        *(BackendPatternConfig(p, dtype_configs=[*static], fuser_method=_fuser(p)) for p in fusion.QAT),
         BackendPatternConfig(QuantStub, dtype_configs=[DTypeConfig(output_dtype=x) for x in _ACTIVATIONS]),
-        BackendPatternConfig(DeQuantStub, unobserved, [DTypeConfig(x, _FLOAT) for x in _ACTIVATIONS]),
+        BackendPatternConfig(DeQuantStub, _UNOBSERVED, [DTypeConfig(x, _FLOAT) for x in _ACTIVATIONS]),
     ]
     backend = BackendConfig(engine).set_backend_pattern_configs(configs)
     backend.patterns[nn.Linear].add_dtype_config(DTypeConfig(_DYNAMIC, _FLOAT, weight, _FLOAT, is_dynamic=True))

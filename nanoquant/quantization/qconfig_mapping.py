@@ -79,39 +79,37 @@ class QConfigMapping:
 
     def resolve(self, path: str, kinds: Kinds, fallback: QConfig | None = None) -> QConfig | None:
         """The qconfig of the module at `path`; `fallback` where nothing but the global one is said of it."""
-        parent = path.rpartition(".")[0]
-        for kind, index in kinds.items():
-            if (parent, kind, index) in self.module_name_object_type_order_qconfigs:
-                return self.module_name_object_type_order_qconfigs[parent, kind, index]
-        name = path
-        while name:
-            if name in self.module_name_qconfigs:
-                return self.module_name_qconfigs[name]
-            name = name.rpartition(".")[0]
-        for regex, qconfig in self.module_name_regex_qconfigs.items():
-            if re.match(regex, path):
-                return qconfig
+        if path:  # the model itself is nobody's child, and has no name
+            parent = path.rpartition(".")[0]
+            for place in ((parent, *kind) for kind in kinds.items()):
+                if place in self.module_name_object_type_order_qconfigs:
+                    return self.module_name_object_type_order_qconfigs[place]
+            name = path
+            while name:
+                if name in self.module_name_qconfigs:
+                    return self.module_name_qconfigs[name]
+                name = name.rpartition(".")[0]
+            for regex, qconfig in self.module_name_regex_qconfigs.items():
+                if re.match(regex, path):
+                    return qconfig
         return next((self.object_type_qconfigs[kind] for kind in kinds if kind in self.object_type_qconfigs), fallback)
 
     def check(self, model: Module) -> None:
         """Raises QConfigError for a path, a regex or an n-th child that the model has not."""
-        paths = [path for path, _ in model.named_modules() if path]
-        for setter, keys, match in (
-            ("set_module_name", self.module_name_qconfigs, str.__eq__),
-            ("set_module_name_regex", self.module_name_regex_qconfigs, re.match),
+        below = [(path, kinds) for path, _, kinds in occurrences(model) if path]
+        paths: list[Any] = [path for path, _ in below]
+        places: list[Any] = [(path.rpartition(".")[0], *kind) for path, kinds in below for kind in kinds.items()]
+        for style, fits, known in (
+            ("module_name", str.__eq__, paths),
+            ("module_name_regex", re.match, paths),
+            ("module_name_object_type_order", tuple.__eq__, places),
         ):
-            for key in keys:
-                if not any(match(key, path) for path in paths):
-                    nearest = ", ".join(map(repr, difflib.get_close_matches(key, paths, cutoff=0)))
-                    raise QConfigError(f"{setter}({key!r}): the model has no such module; nearest: {nearest or 'none'}")
-        places = {(path.rpartition(".")[0], *kind) for path, _, kinds in occurrences(model) for kind in kinds.items()}
-        for name, kind, index in self.module_name_object_type_order_qconfigs:
-            if (name, kind, index) not in places:
-                count = sum((name, kind) == place[:2] for place in places)
-                raise QConfigError(
-                    f"set_module_name_object_type_order({name!r}, {getattr(kind, '__name__', kind)}, {index}): "
-                    f"{name or 'the model'} has {count} children of that type, counted from 0"
-                )
+            for key in getattr(self, f"{style}_qconfigs"):
+                if not any(fits(key, one) for one in known):
+                    nearest = difflib.get_close_matches(str(key), map(str, known), cutoff=0)
+                    raise QConfigError(
+                        f"set_{style}: the model has no {key!r}; nearest: {', '.join(nearest) or 'none'}"
+                    )
 
     def to_dict(self) -> dict[str, Any]:
         """torch's form: "" for the global qconfig, and a list of tuples for each of the other setters."""
@@ -173,17 +171,14 @@ def propagate_qconfig_(
     A dict is one of types and paths (`QConfigMapping.from_flat`). Raises QConfigError for what the mapping says of
     modules that do not exist.
     """
-    mapping = (
-        qconfig_mapping
-        if isinstance(qconfig_mapping, QConfigMapping)
-        else QConfigMapping.from_flat(qconfig_mapping or {})
-    )
-    mapping.check(module)
-    fallbacks = {"": mapping.global_qconfig}
+    if not isinstance(qconfig_mapping, QConfigMapping):
+        qconfig_mapping = QConfigMapping.from_flat(qconfig_mapping or {})
+    qconfig_mapping.check(module)
+    fallbacks = {"": qconfig_mapping.global_qconfig}
     for path, part, kinds in occurrences(module):
         fallback = part.__dict__.get("qconfig", fallbacks[path.rpartition(".")[0]])
         if "qconfig" not in part.__dict__:
-            part.qconfig = mapping.resolve(path, kinds, fallback)
+            part.qconfig = qconfig_mapping.resolve(path, kinds, fallback)
         fallbacks[path] = fallback
 
 
@@ -195,10 +190,10 @@ _MINUS_ONE_TO_ONE = ("Tanh", "tanh", "tanh_")
 
 
 def _default_mapping(qconfig: QConfig, backend: str, weight: Any, unit: Any, symmetric_unit: Any) -> QConfigMapping:
-    per_tensor = QConfig(qconfig.activation, weight) if backend in ("fbgemm", "x86") else qconfig
     special = {
         ("reshape",): presets.default_reuse_input_qconfig,
-        _TRANSPOSED: per_tensor,  # FBGEMM has no transposed convolution with weight scales per channel
+        # FBGEMM has no transposed convolution with weight scales per channel
+        _TRANSPOSED: QConfig(qconfig.activation, weight) if backend in ("fbgemm", "x86") else qconfig,
         _FLOAT_WEIGHTS: QConfig(qconfig.activation, presets.default_placeholder_observer),
         ("PReLU",): presets.default_quint8_weight_qconfig,
         _ZERO_TO_ONE: QConfig(unit, weight),

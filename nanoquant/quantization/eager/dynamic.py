@@ -46,7 +46,7 @@ def quantize_dynamic(
     table = DYNAMIC if mapping is None else mapping
     if not isinstance(qconfig_spec, dict | QConfigMapping):
         qconfig_spec = dict.fromkeys(table if qconfig_spec is None else qconfig_spec, default_dynamic_qconfig)
-    chosen = qconfig_spec if isinstance(qconfig_spec, QConfigMapping) else QConfigMapping.from_flat(qconfig_spec)
+    chosen = QConfigMapping.from_flat(qconfig_spec) if isinstance(qconfig_spec, dict) else qconfig_spec
     chosen.check(model)
     targets = [{kind} for kind, qconfig in chosen.object_type_qconfigs.items() if qconfig is not None]
     targets += [{type(part) for part in model.get_submodule(path).modules()} for path in chosen.module_name_qconfigs]
