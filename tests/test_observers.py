@@ -50,6 +50,7 @@ BATCHES = (
     ],
 )
 def test_the_example_of_every_tutorial(observer: Any, scale: str, zero_point: list[int]) -> None:
+    observer = copy.deepcopy(observer)
     for batch in BATCHES:
         observer(batch)
     scales, zero_points = observer.calculate_qparams()
