@@ -35,6 +35,17 @@ def test_fma_rounds_once(a: float, b: float, c: float) -> None:
     assert got == expected
 
 
+odd = st.integers(2**11, 2**12).map(lambda n: 2 * n + 1)
+
+
+@given(odd, odd, st.sampled_from([1, -1]), st.sampled_from([1, -1]), st.integers(0, 80), st.integers(-90, 90))
+def test_fma_next_to_a_tie(a: int, b: int, sign: int, towards: int, distance: int, power: int) -> None:
+    """The product of two odd numbers of 13 bits is a tie of float32, or of its last bits; c pushes it off by a hair."""
+    product, hair = sign * a * b * 2.0**power, towards * 2.0 ** max(power - distance, -149)
+    expected = oracles.float32(Fraction(product) + Fraction(hair))
+    assert fma(np.float32(sign * a), np.float32(b * 2.0**power), np.float32(hair)) == expected
+
+
 @given(
     st.integers(-(2**31), 2**31 - 1),
     small,

@@ -9,7 +9,7 @@ import oracles
 import pytest
 import strategies
 from golden_vectors import cases
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from nanoquant.qparams import EPS, QParams, choose_dynamic_qparams, choose_qparams
@@ -84,7 +84,39 @@ def test_dynamic_rule_equals_torch() -> None:
             assert choose_dynamic_qparams(low, high, 0, quant_max) == (scale, zero_point)
 
 
+def rule_by_hand(low: float, high: float, q_low: int, q_high: int) -> tuple[float, int]:
+    """The published rule for a range that needs no floor, in exact arithmetic but for the double that a scale is."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = Fraction((high - low) / (q_high - q_low))
+    from_min, from_max = q_low - Fraction(low) / scale, q_high - Fraction(high) / scale
+    nearer = abs(q_low) - abs(Fraction(low) / scale) < abs(q_high) - abs(Fraction(high) / scale)
+    return float(scale), min(max(oracles.rint(from_min if nearer else from_max), q_low), q_high)
+
+
+@given(
+    st.floats(-(2.0**20), 2.0**20, width=32), st.floats(-(2.0**20), 2.0**20, width=32),
+    st.sampled_from([(0, 255), (0, 127), (-128, 127), (-8, 7)]),
+)  # fmt: skip
+def test_dynamic_rule_against_exact_arithmetic(a: float, b: float, limits: tuple[int, int]) -> None:
+    low, high = min(a, b), max(a, b)
+    assume(max(high, 0) - min(low, 0) > 6.2e-5 * (limits[1] - limits[0]))
+    scale, zero_point = choose_dynamic_qparams(low, high, *limits)
+    expected_scale, expected = rule_by_hand(low, high, *limits)
+    exact = limits[0] - Fraction(min(low, 0.0)) / Fraction(expected_scale)
+    assert scale == expected_scale
+    near_tie = abs(abs(exact - int(exact)) - Fraction(1, 2)) < Fraction(1, 10**9)
+    assert zero_point == expected or near_tie
+
+
 def test_dynamic_rule_at_its_floors() -> None:
+    stretched = choose_dynamic_qparams(-1e-6, 3e-6, 0, 255)  # the range is stretched, its proportions kept
+    assert stretched == (np.float32(6.1e-5), 64)
+    assert choose_dynamic_qparams(-1e-6, 3e-6, -128, 127) == (np.float32(6.1e-5), -64)
+    assert choose_dynamic_qparams(0, 1e-6, -128, 127) == (np.float32(6.1e-5), -128)
+    assert choose_dynamic_qparams(-1e-6, 0, -8, 7) == (np.float32(6.1e-5), 7)
+    assert choose_dynamic_qparams(0, 1e-38, 0, 255) == (0.1, 0)  # 1 / scale is not finite
+    exactly = float(np.float32(6.1e-5)) * 255
+    assert choose_dynamic_qparams(0, np.float32(exactly), 0, 255)[1] == 0
     assert choose_dynamic_qparams(0, 0, 0, 255) == (0.1, 0)
     assert choose_dynamic_qparams(0, 1e-6, 0, 255) == (np.float32(6.1e-5), 0)
     assert choose_dynamic_qparams(-1e-6, 0, 0, 255) == (np.float32(6.1e-5), 255)
