@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .affine import fake_quantize
+from .affine import fake_quantize_as
 from .qparams import QParams
 from .qtensor import QTensor
 
@@ -136,7 +136,7 @@ class QuantizationError:
 def quantization_error(x: Any, qparams: QParams) -> QuantizationError:
     """What quantizing x does to it, split into clipping and rounding.
 
-        low, high = the floats that quant_min and quant_max mean        y = fake_quantize(x)
+        low, high = the floats that quant_min and quant_max mean        y = fake_quantize_as(x)
         clipping = sum (x - y)^2 over x < low or x > high               rounding = sum (x - y)^2 over the others
 
     Raises ValueError as in `mse`, and when y is no finite float32.
@@ -144,9 +144,9 @@ def quantization_error(x: Any, qparams: QParams) -> QuantizationError:
     >>> quantization_error([0.25, 3.0], QParams(1.0, 0, quant_min=0, quant_max=1))
     QuantizationError(clipping=4.0, rounding=0.0625, clipped=1, count=2)
     """
-    values, grid = _signal(x, "x"), (qparams.scale, qparams.zero_point, *qparams.limits, qparams.axis)
-    low, high = (fake_quantize(np.full(values.shape, far), *grid) for far in (-np.inf, np.inf))  # infinity saturates
-    squares = (values - _signal(fake_quantize(values, *grid), "the quantized x")) ** 2
+    values = _signal(x, "x")
+    low, high = (fake_quantize_as(np.full(values.shape, far), qparams) for far in (-np.inf, np.inf))  # these saturate
+    squares = (values - _signal(fake_quantize_as(values, qparams), "the quantized x")) ** 2
     outside = (values < low) | (values > high)
     return QuantizationError(
         float(squares[outside].sum()), float(squares[~outside].sum()), int(outside.sum()), values.size

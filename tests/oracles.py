@@ -1,4 +1,4 @@
-"""Independent answers: exact arithmetic in Python integers and fractions. Shares no code with nanoquant."""
+"""Independent answers: those of `nanoquant.testing.oracles`, and what engines do that are compared with."""
 
 from __future__ import annotations
 
@@ -8,86 +8,20 @@ from typing import Any
 
 import numpy as np
 
-LARGEST = float(2**128 - 2**104)
-
-
-def float32(value: Fraction) -> np.float32:
-    """The float32 nearest to an exact value, ties to the even mantissa.
-
-    A detour over float64 can round twice, so the two neighbours of its result are compared exactly.
-    """
-    if abs(value) >= 2**128 - 2**103:  # from halfway to 2^128 on
-        return np.float32(np.inf if value > 0 else -np.inf)
-    guess = np.float32(min(max(float(value), -LARGEST), LARGEST))
-    with np.errstate(over="ignore"):
-        candidates = [np.nextafter(guess, np.float32(-np.inf)), guess, np.nextafter(guess, np.float32(np.inf))]
-    finite = [c for c in candidates if np.isfinite(c)]
-    best = min(abs(Fraction(float(c)) - value) for c in finite)
-    nearest = [c for c in finite if abs(Fraction(float(c)) - value) == best]
-    return next((c for c in nearest if int(c.view(np.uint32)) % 2 == 0), nearest[0])
-
-
-def exact(value: Any) -> Fraction:
-    """A float as a fraction."""
-    return Fraction(float(value))
-
-
-def product(a: Any, b: Any) -> np.float32:
-    """float32(a * b), rounded once."""
-    return float32(exact(a) * exact(b))
-
-
-def quotient(a: Any, b: Any) -> np.float32:
-    """float32(a / b), rounded once."""
-    return float32(exact(a) / exact(b))
-
-
-def total(a: Any, b: Any) -> np.float32:
-    """float32(a + b), rounded once."""
-    return float32(exact(a) + exact(b))
-
-
-def rint(value: Any) -> int:
-    """Round half to even."""
-    return round(exact(value))
-
-
-def clamp(value: int, low: int, high: int) -> int:
-    """`value` limited to [low, high]."""
-    return max(low, min(high, value))
-
-
-def quantize(x: float, scale: float, zero_point: int, low: int, high: int) -> int:
-    """q = clamp(rint(x * f32(1 / scale)) + zero_point, low, high); infinities saturate."""
-    if np.isinf(x):
-        return high if x > 0 else low
-    steps = product(x, quotient(1, np.float32(scale)))
-    if np.isinf(steps):
-        return high if steps > 0 else low
-    return clamp(rint(steps) + zero_point, low, high)
+from nanoquant.testing.oracles import clamp as clamp
+from nanoquant.testing.oracles import convolve as convolve
+from nanoquant.testing.oracles import exact as exact
+from nanoquant.testing.oracles import float32 as float32
+from nanoquant.testing.oracles import product as product
+from nanoquant.testing.oracles import quantize as quantize
+from nanoquant.testing.oracles import quotient as quotient
+from nanoquant.testing.oracles import rint as rint
+from nanoquant.testing.oracles import total as total
 
 
 def quantize_adding_first(x: float, scale: float, zero_point: int, low: int, high: int) -> int:
     """What torch 2.13's quantize_per_tensor does on x86: the zero point is added before rounding, by a fused multiply-add."""
     return clamp(rint(float32(exact(x) * exact(quotient(1, np.float32(scale))) + zero_point)), low, high)
-
-
-def convolve(
-    x: np.ndarray, x_zero: int, w: np.ndarray, w_zero: np.ndarray, stride: Any, padding: Any, dilation: Any, groups: int
-) -> np.ndarray:
-    """Accumulators by the definition, in Python integers. x: (batch, height, width, channels)."""
-    batch, height, width, _ = x.shape
-    outputs, inputs, kernel_height, kernel_width = w.shape
-    rows = (height + 2 * padding[0] - dilation[0] * (kernel_height - 1) - 1) // stride[0] + 1
-    columns = (width + 2 * padding[1] - dilation[1] * (kernel_width - 1) - 1) // stride[1] + 1
-    acc = np.zeros((batch, rows, columns, outputs), dtype=object)
-    for n, y, z, o in np.ndindex(acc.shape):
-        first = o // (outputs // groups) * inputs
-        for c, i, j in np.ndindex(inputs, kernel_height, kernel_width):
-            row, column = y * stride[0] + i * dilation[0] - padding[0], z * stride[1] + j * dilation[1] - padding[1]
-            if 0 <= row < height and 0 <= column < width:
-                acc[n, y, z, o] += (int(x[n, row, column, first + c]) - x_zero) * (int(w[o, c, i, j]) - int(w_zero[o]))
-    return acc
 
 
 def fbgemm(acc: int, x_scale: Any, w_scale: Any, bias: Any, y_scale: Any, per_channel: bool) -> np.float32:

@@ -1,4 +1,4 @@
-"""Hypothesis strategies: legal values over their whole domain, built rather than filtered."""
+"""Hypothesis strategies: those of `nanoquant.testing.strategies`, and integer layers for the kernels."""
 
 from __future__ import annotations
 
@@ -7,37 +7,17 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
-from nanoquant.scheme import QDType, qint8, qint32, quint8
-
-F32 = np.finfo(np.float32)
+from nanoquant.scheme import qint8, quint8
+from nanoquant.testing.strategies import arrays as arrays
+from nanoquant.testing.strategies import everyday_scales as everyday_scales
+from nanoquant.testing.strategies import finite_floats as finite_floats
+from nanoquant.testing.strategies import scales as scales
+from nanoquant.testing.strategies import seeds as seeds
+from nanoquant.testing.strategies import strided_arrays as strided_arrays
+from nanoquant.testing.strategies import zero_points as zero_points
 
 dtypes = st.sampled_from([quint8, qint8])
-scales = st.floats(float(F32.tiny), float(F32.max), width=32, allow_subnormal=False)
-everyday_scales = st.floats(2.0**-20, 2.0**10, width=32)
-finite_floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
-seeds = st.integers(0, 2**32 - 1)
-
-
-def zero_points(dtype: QDType) -> st.SearchStrategy[int]:
-    """Any integer of the dtype (0 for qint32, whose every other choice only narrows the range)."""
-    return st.just(0) if dtype == qint32 else st.integers(dtype.quant_min, dtype.quant_max)
-
-
-def float_arrays(max_dims: int = 3, max_side: int = 12, elements: Any = finite_floats) -> st.SearchStrategy[Any]:
-    """Float32 arrays of any shape, empty ones included."""
-    return hnp.arrays(
-        np.float32, hnp.array_shapes(min_dims=0, max_dims=max_dims, min_side=0, max_side=max_side), elements=elements
-    )
-
-
-@st.composite
-def strided_float_arrays(draw: Any) -> np.ndarray:
-    """Float32 arrays that are not contiguous: reversed, sliced, transposed."""
-    array = draw(float_arrays(max_dims=3, max_side=8))
-    steps = tuple(slice(None, None, draw(st.sampled_from([1, -1, 2, -2]))) for _ in array.shape)
-    return np.asarray(array[steps]).transpose(draw(st.permutations(range(array.ndim))))
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ LAYERS = [
     {"data"},
     {"models"},
     {"demo", "viz"},
-    {"cli"},
+    {"cli", "testing"},
     {"__main__", ""},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}

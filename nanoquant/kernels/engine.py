@@ -4,7 +4,7 @@ Layers and files keep the profile they were made with; changing the engine chang
 nothing of the CPU: every profile runs on every instruction set. Profiles that are no engine of torch's are given to a
 layer as its `profile`.
 
-Before: `packed`. After: `nanoquant.backends`.
+Before: `saturation`. After: `nanoquant.backends`.
 """
 
 from __future__ import annotations
