@@ -18,7 +18,7 @@ from golden_vectors import cases
 
 import nanoquant as nq
 from nanoquant import nn, quantization
-from nanoquant.observers import MinMaxObserver, NotCalibratedError
+from nanoquant.observers import MinMaxObserver, MovingAverageMinMaxObserver, NotCalibratedError
 from nanoquant.quantization import QConfigError, QuantStub
 from nanoquant.scheme import QDTYPES
 
@@ -105,6 +105,17 @@ def rounded_averages() -> None:
     y = nn.AvgPool2d(2)(x)
     integers = nq.qtensor.quantize(x, fake.qparams())
     assert np.array_equal(y.array, nn.AvgPool2d(2)(integers).dequantize().array)
+
+
+@row("the observer of a fused layer")
+def observed_once() -> None:
+    model = quantization.fuse_modules(nn.Sequential(nn.Linear(1, 1), nn.ReLU()).eval(), ["0", "1"])
+    model.qconfig = quantization.QConfig(MovingAverageMinMaxObserver.with_args(averaging_constant=0.5), MinMaxObserver)
+    layer = quantization.prepare(model)[0]
+    layer[0].weight.array[:], layer[0].bias.array[:] = 1, 0
+    layer(np.float32([[0], [4]]))
+    layer(np.float32([[0], [8]]))
+    assert layer.activation_post_process.max_val == 6  # torch: 7
 
 
 @row("engine `x86`")
