@@ -6,7 +6,8 @@
     triptych      a small matrix three times: original, integers, reconstruction
     matrices      small matrices side by side, their values in the cells
     bars          named values, a panel for each measure
-    lines         curves, with limits to compare them with
+    lines         curves, with limits to compare them with and points to look at
+    clips         histograms, and the range that a quantizer covers
 
 matplotlib is an optional extra, imported with the first picture. Colours are safe for colour-blind readers.
 
@@ -28,7 +29,7 @@ from .qparams import QParams
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
+BLUE, ORANGE, GREY, PURPLE = "#0072B2", "#D55E00", "#999999", "#882288"
 SERIES = ((BLUE, "-"), (ORANGE, "--"), ("#009E73", "-."), ("#CC79A7", ":"), ("#000000", "-"))
 
 
@@ -168,17 +169,51 @@ def bars(panels: Mapping[str, Mapping[str, float]], formats: Sequence[str]) -> F
 
 
 def lines(
-    x: ArrayLike, series: Mapping[str, ArrayLike], x_label: str, y_label: str, limits: Mapping[str, float] | None = None
+    x: ArrayLike,
+    series: Mapping[str, ArrayLike],
+    x_label: str,
+    y_label: str,
+    limits: Mapping[str, float] | None = None,
+    marks: Mapping[str, tuple[float, float]] | None = None,
+    log: str = "",
 ) -> Figure:
-    """Curves over x, each in its own colour and line style. limits: named heights to compare them with."""
+    """Curves over x, each in its own colour and line style.
+
+    A series of several rows (runs of one experiment) is drawn as their median, in a band from the smallest to the
+    largest. limits: named heights to compare with. marks: named points. log: the logarithmic axes, "x", "y" or "xy".
+    """
     figure, ((ax,),) = _figure(8, 3.2)
-    for (name, y), (colour, style) in zip(series.items(), cycle(SERIES), strict=False):
-        ax.plot(x, y, label=name, color=colour, linestyle=style, linewidth=2)
+    for (name, values), (colour, style) in zip(series.items(), cycle(SERIES), strict=False):
+        runs = np.atleast_2d(np.asarray(values))
+        ax.plot(x, np.median(runs, axis=0), label=name, color=colour, linestyle=style, linewidth=2)
+        if len(runs) > 1:
+            ax.fill_between(x, runs.min(axis=0), runs.max(axis=0), color=colour, alpha=0.2)
     for name, height in (limits or {}).items():
         ax.axhline(height, color=GREY)
         ax.annotate(name, (1, height), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="#555555")
+    for name, point in (marks or {}).items():
+        ax.plot(*point, "o", color="black")
+        ax.annotate(name, point, (0, 6), textcoords="offset points", ha="center")
+    for axis in log:
+        ax.set(**{f"{axis}scale": "log"})
     ax.set(xlabel=x_label, ylabel=y_label)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(series), frameon=False)
+    return figure
+
+
+def clips(panels: Mapping[str, tuple[ArrayLike, float, float]], columns: int) -> Figure:
+    """Histograms with logarithmic counts, and the range [low, high] that a quantizer covers between two purple lines.
+
+    panels: {title: (data, low, high)}, `columns` of them side by side; those of one row share their horizontal axis.
+    """
+    rows = -(-len(panels) // columns)
+    figure, axes = _figure(2.8 * columns, 1.7 * rows, columns, rows, sharex="row")
+    for ax, (title, (x, low, high)) in zip(axes.flat, panels.items(), strict=False):
+        ax.hist(np.asarray(x).reshape(-1), 80, color=BLUE, alpha=0.7, log=True)
+        ax.vlines([low, high], 0, 1, transform=ax.get_xaxis_transform(), color=PURPLE, linewidth=2)
+        ax.set_title(title, fontsize="medium")
+        ax.set(yticks=[], xlabel=f"[{low:.3g}, {high:.3g}]")
+        ax.minorticks_off()
     return figure
 
 

@@ -18,7 +18,7 @@ from golden_vectors import cases
 
 import nanoquant as nq
 from nanoquant import nn, quantization
-from nanoquant.observers import MinMaxObserver, NotCalibratedError
+from nanoquant.observers import MinMaxObserver, MovingAverageMinMaxObserver, NotCalibratedError
 from nanoquant.quantization import QConfigError, QuantStub
 from nanoquant.scheme import QDTYPES
 
@@ -147,6 +147,19 @@ def learned_zero_points() -> None:
 def float_zero_points() -> None:
     with pytest.raises(ValueError, match="counts from 0: use an unsigned dtype; got qint8 from -128"):
         quantization.PerChannelMinMaxObserver(dtype=nq.qint8, qscheme=nq.per_channel_affine_float_qparams)
+
+
+@row("the observer of a fused layer")
+def observed_once() -> None:
+    model = quantization.fuse_modules(nn.Sequential(nn.Linear(1, 1), nn.ReLU()).eval(), ["0", "1"])
+    model.qconfig = quantization.QConfig(
+        MovingAverageMinMaxObserver.with_args(averaging_constant=0.5), quantization.default_weight_observer
+    )
+    layer = quantization.prepare(model)[0]
+    layer[0].weight.array[:], layer[0].bias.array[:] = 1, 0
+    layer(np.float32([[0], [4]]))
+    layer(np.float32([[0], [8]]))
+    assert layer.activation_post_process.max_val == 6  # torch: 7
 
 
 @row("engine `x86`")

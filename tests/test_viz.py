@@ -133,6 +133,29 @@ def test_lines() -> None:
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("codes", "reals")
 
 
+def test_lines_of_several_runs_have_a_band() -> None:
+    (ax,) = viz.lines([1, 10], {"runs": [[0, 1], [2, 5], [1, 9]]}, "", "", marks={"here": (10, 5)}, log="x").axes
+    curve, dot = ax.lines
+    assert curve.get_ydata().tolist() == [1, 5]
+    heights = {tuple(v) for v in ax.collections[0].get_paths()[0].vertices.tolist()}
+    assert {(1, 0), (1, 2), (10, 1), (10, 9)} <= heights
+    assert (dot.get_xdata().tolist(), dot.get_ydata().tolist()) == ([10], [5])
+    assert texts(ax) == ["here"]
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "linear")
+
+
+def test_clips() -> None:
+    figure = viz.clips({"a": ([0.0, 1.0, 1.0], 0, 2), "b": ([0.0, 4.0], -1, 1), "c": ([5.0, 6.0], 0, 9.5)}, columns=2)
+    a, b, c, empty = figure.axes
+    assert [ax.get_title() for ax in (a, b, c)] == ["a", "b", "c"]
+    assert [ax.get_xlabel() for ax in (a, b, c)] == ["[0, 2]", "[-1, 1]", "[0, 9.5]"]
+    assert sorted(p.get_height() for p in a.patches if p.get_height()) == [1, 2]
+    assert [float(s[0][0]) for s in c.collections[0].get_segments()] == [0, 9.5]
+    assert a.get_xlim() == b.get_xlim() != c.get_xlim()
+    assert a.get_xlim()[0] < -1
+    assert not empty.patches
+
+
 def test_nothing_is_shown() -> None:
     from matplotlib import pyplot
 

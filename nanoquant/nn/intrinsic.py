@@ -50,6 +50,12 @@ class Fused(Sequential):
                 raise TypeError(f"{type(self).__name__} is made of {names}; got {type(module).__name__}")
         super().__init__(*modules)
 
+    def forward(self, x: Any) -> Any:
+        """The last part's output. An observer that prepare added is a child and no part: it has a hook, and runs once."""
+        for part in self[: len(self.parts)]:
+            x = part(x)
+        return x
+
 
 class LinearReLU(Fused):
     """Linear, then ReLU."""
