@@ -171,6 +171,39 @@ def test_nan_is_an_error_everywhere(isa: str) -> None:
             )
 
 
+def test_float64_is_rounded_to_float32_first() -> None:
+    almost = 0.5 + 2.0**-30  # float32: a tie, which goes to 0
+    assert quantize(np.array([almost]), 1.0, 0) == 0
+    assert quantize(np.array([1.5 - 2.0**-30]), 1.0, 0) == 2
+    assert fake_quantize(np.array([almost]), 1.0, 0, 0, 255) == 0
+    third = np.float64(1) / 3
+    assert quantize(np.array([third * 7]), third, 0) == quantize(np.float32([third * 7]), np.float32(third), 0)
+
+
+def test_clamps_beyond_the_exact_integers_of_float32() -> None:
+    for end in (2**24 - 1, 2**24 + 1, 2**25 + 1, 2**31 - 1):
+        assert quantize([np.inf, 3e9], 1.0, 0, qint32, None, -5, end).tolist() == [end, end]
+        assert quantize([-np.inf, -3e9], 1.0, 0, qint32, None, -end, 5).tolist() == [-end, -end]
+        assert quantize([np.inf], 1.0, -3, qint32, None, -7, end).tolist() == [end]
+
+
+def test_results_have_the_declared_types() -> None:
+    for dtype in QDTYPES.values():
+        assert quantize([[0.5]], 0.1, 0, dtype).dtype == dtype.storage
+    assert dequantize([1], 0.5, 0).dtype == fake_quantize([1.0], 0.5, 0, 0, 9).dtype == np.float32
+    assert dequantize(np.uint8([3]), 0.5, 5) == -1
+
+
+def test_groups_and_float_zero_points_as_arguments() -> None:
+    x = np.float32([[0.4, 1.0, 9.0, 3.0]])
+    q = quantize(x, [[0.1, 1.0]], [[0, 2]], quint8, axis=1, group_size=2)
+    assert q.tolist() == [[4, 10, 11, 5]]
+    assert np.allclose(dequantize(q, [[0.1, 1.0]], [[0, 2]], axis=1, group_size=2), x)
+    q = quantize(x, [2.0], [1.25], quint8, axis=0, float_qparams=True)
+    assert q.tolist() == [[1, 2, 6, 3]]
+    assert dequantize(q, [2.0], [1.25], axis=0, float_qparams=True).tolist() == [[-0.5, 1.5, 9.5, 3.5]]
+
+
 def test_bad_arguments() -> None:
     with pytest.raises(ValueError, match="vectors need an axis"):
         quantize([1.0, 2.0], [1.0, 2.0], [0, 0])

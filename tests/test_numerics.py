@@ -233,3 +233,32 @@ def test_what_cannot_be_exact_is_an_error_that_names_the_channel(arguments: dict
 
 def test_the_largest_exact_accumulator_is_accepted() -> None:
     bind(Profile.fbgemm, 1.0, np.float32(1), None, np.array([(2**31 - 1) // 255]), 1.0)
+    magnitude, rest = divmod(2**31 - 1, 255)
+    bind(Profile.qnnpack, 1.0, np.float32(1), np.float32([rest]), np.array([magnitude]), 1.0)
+    with pytest.raises(ValueError, match="the accumulator may leave int32"):
+        bind(Profile.qnnpack, 1.0, np.float32(1), np.float32([-rest - 1]), np.array([magnitude]), 1.0)
+
+
+def test_the_widest_shifts_are_accepted() -> None:
+    for w_scale, shift in ((2.0**30 * 0.9999, 30), (2.0**-32, -31)):
+        epilogue = bind(Profile.tflite, 1.0, np.float32(w_scale), None, np.array([1]), 1.0)
+        assert epilogue.shift.tolist() == [shift]
+    for w_scale in (2.0**30, 2.0**-32 * 0.9999):
+        with pytest.raises(ValueError, match=r"is not in \[2\^-32, 2\^30\)"):
+            bind(Profile.tflite, 1.0, np.float32(w_scale), None, np.array([1]), 1.0)
+
+
+def test_what_bind_returns_is_of_the_declared_types() -> None:
+    for profile in Profile:
+        epilogue = bind(profile, 0.1, np.float64([0.3, 0.7]), np.float64([1 / 3, 0.1]), np.array([9, 9]), 0.2)
+        single = bind(profile, 0.1, np.float32([0.3, 0.7]), np.float32([1 / 3, 0.1]), np.array([9, 9]), 0.2)
+        acc = np.array([[-50, 1000], [77, 3]])
+        assert epilogue(acc).dtype == np.int64
+        if profile not in (Profile.tflite, Profile.tflite_single):
+            assert np.array_equal(epilogue(acc), single(acc))
+            assert bind(profile, 0.1, np.float32([0.3, 0.7]), None, np.array([9, 9]))(acc).dtype == np.float32
+
+
+def test_relu_gives_positive_zero() -> None:
+    epilogue = bind(Profile.qnnpack, 1.0, np.float32(1), np.float32([-0.0]), np.array([1]), relu=True)
+    assert not np.signbit(epilogue(np.array([[0], [-3]]))).any()

@@ -13,7 +13,14 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from nanoquant.qparams import EPS, QParams, choose_dynamic_qparams, choose_qparams
-from nanoquant.scheme import QDType, per_tensor_affine, per_tensor_symmetric, qint8, quint8
+from nanoquant.scheme import (
+    QDType,
+    per_channel_affine_float_qparams,
+    per_tensor_affine,
+    per_tensor_symmetric,
+    qint8,
+    quint8,
+)
 
 moderate = st.floats(-(2.0**100), 2.0**100, width=32)
 
@@ -56,6 +63,34 @@ def test_a_range_of_its_own_moves_the_middle_as_in_torch() -> None:
     assert choose_qparams(-1, 1, quint8, per_tensor_symmetric)[1] == 128
     assert choose_qparams(-1, 1, quint8, per_tensor_symmetric, 0, 255)[1] == 127
     assert choose_qparams(-1, 1, quint8, per_tensor_symmetric, 0, 127)[1] == 63
+
+
+def test_the_smallest_scales() -> None:
+    tiny = np.float32(EPS)
+    assert choose_qparams(0, tiny, quint8, per_tensor_affine, 0, 1)[0] == tiny
+    assert choose_qparams(0, tiny / 2, quint8, per_tensor_affine, 0, 1)[0] == tiny
+    assert choose_qparams(0, tiny, quint8, per_channel_affine_float_qparams, 0, 1)[0] == 1
+    assert choose_qparams(0, 2 * tiny, quint8, per_channel_affine_float_qparams, 0, 1)[0] == 2 * tiny
+    assert choose_qparams(0, 0, quint8, per_tensor_affine, eps=2.0**-12)[0] == 2.0**-12
+
+
+def test_results_have_the_declared_types() -> None:
+    for qscheme in (per_tensor_affine, per_tensor_symmetric):
+        scale, zero_point = choose_qparams(np.float64([-1, 0]), np.float64([1, 3]), quint8, qscheme, 0, 8)
+        assert (scale.dtype, zero_point.dtype) == (np.float32, np.int64)
+    scale, zero_point = choose_qparams([1.0], [3.0], quint8, per_channel_affine_float_qparams)
+    assert (scale.dtype, zero_point.dtype) == (np.float32, np.float32)
+    assert choose_qparams(-1, 1, quint8, per_tensor_symmetric, 0, 8)[1] == 4
+
+
+def test_how_qparams_print() -> None:
+    assert repr(QParams([0.5, 1.0], [0, 1], axis=1)) == (
+        "QParams(real = scale * (q - zero_point), 2 channels on axis 1, scale=[0.5 1. ], zero_point=[0 1], q in [0, 255])"
+    )
+    assert repr(QParams([[0.5]], [[0]], axis=1, group_size=4)).startswith(
+        "QParams(real = scale * (q - zero_point), 1 groups of 4 on axis 1, scale=[[0.5]]"
+    )
+    assert repr(QParams(0.5, 3, qint8, quant_min=-8, quant_max=7)).endswith("q in [-8, 7], real in [-5.5, 2])")
 
 
 def test_int8_weights_use_127_and_a_half() -> None:

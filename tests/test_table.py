@@ -201,11 +201,24 @@ def test_packing_is_a_bijection(data: Any) -> None:
     assert packed[0][:1].tolist() == by_hand[: packed.shape[1]]
 
 
+def test_packed_arrays_keep_their_other_axes() -> None:
+    q = np.arange(2 * 3 * 5).reshape(2, 3, 5) % 16
+    packed = pack(q, QDTYPES["quint4"])
+    assert (packed.shape, packed.dtype) == ((2, 3, 3), np.uint8)
+    back = unpack(packed, 5, QDTYPES["quint4"])
+    assert back.dtype == np.uint8
+    assert np.array_equal(back, q)
+    assert unpack(packed, 5, QDTYPES["qint4"]).dtype == np.int8
+
+
 def test_packing_refuses_what_does_not_fit() -> None:
     with pytest.raises(ValueError, match="qint8 has 8"):
         pack([1], qint8)
     with pytest.raises(ValueError, match=r"quint4 holds 0\.\.15; got -1\.\.16"):
         pack([-1, 16], QDTYPES["quint4"])
+    for bad in (-1, 16):
+        with pytest.raises(ValueError, match=rf"got {bad}\.\.{bad}"):
+            pack([bad], QDTYPES["quint4"])
     with pytest.raises(ValueError, match="5 integers of quint4 take 3 bytes; got 2"):
         unpack([0, 0], 5, QDTYPES["quint4"])
 
