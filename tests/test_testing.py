@@ -354,7 +354,7 @@ def test_other_slips() -> None:
     with pytest.raises(AssertionError, match=r"P5: .* beyond the range and becomes -?\d+, not its end"):
         check_quantizer(unclamped, to_real)
     half_up = clipped(lambda x, s, z: np.floor(x / s + 0.5) + z, -127, 127)
-    with pytest.raises(AssertionError, match=r"P6: 1\.5 becomes 2, but -1\.5 becomes -1"):
+    with pytest.raises(AssertionError, match=r"P6: \d+\.5 becomes \d+, but -\d+\.5 becomes"):
         check_quantizer(half_up, to_real, -127, 127)
     with pytest.raises(AssertionError, match="P4|P2"):
         check_quantizer(quantize, lambda q, s, z: s * q + z)

@@ -149,7 +149,7 @@ def check_quantizer(
     integers. quant_min, quant_max: their range, of at most 16 bits. examples: tries per property.
     """
     subject, span = Subject(quantize, dequantize, quant_min, quant_max), 2.0 * (quant_max - quant_min)
-    steps = st.floats(-span, span)
+    steps = st.floats(-span, span) | st.integers(-int(span), int(span)).map(lambda n: n / 2)  # halfway, too
     grids = st.builds(Grid, everyday_scales, st.integers(quant_min, quant_max), steps, steps)
     for name, holds in PROPERTIES.items():
         if name != "P6" or quant_min == -quant_max:
