@@ -116,6 +116,16 @@ def test_histogram_counts_everything() -> None:
     assert observer.histogram.sum() == 350
 
 
+@pytest.mark.parametrize("value", [0.0, -3.0, 1e8, -1e30])
+def test_histogram_of_a_constant(value: float) -> None:
+    observer, widest = HistogramObserver(), MinMaxObserver()
+    for batch in ([value] * 5, [value]):
+        observer(batch)
+        widest(batch)
+    assert observer.histogram.tolist() == [0] * 1024 + [6] + [0] * 1023
+    assert observer.calculate_qparams() == widest.calculate_qparams()
+
+
 def test_histogram_cuts_a_far_outlier_off() -> None:
     x = np.concatenate([np.random.default_rng(0).standard_normal(100_000), [1000.0]]).astype(np.float32)
     observer = HistogramObserver()

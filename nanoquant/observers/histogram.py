@@ -210,10 +210,10 @@ def count(x: Floats, bins: int, low: Floats, high: Floats) -> Floats:
 
         bin = floor((x - low) * bins / (high - low))
 
-    in float32, operation by operation. An empty range is widened by 1 on both sides.
+    in float32, operation by operation. A range of one number has it in its middle bin.
     """
     if low == high:
-        low, high = low - np.float32(1), high + np.float32(1)
+        return np.asarray(np.eye(1, bins, bins // 2, dtype=np.float32)[0] * np.float32(np.size(x)))
     position = np.subtract(x, low).reshape(-1)
     position *= np.float32(bins)
     position /= np.float32(high - low)
