@@ -167,6 +167,10 @@ def test_arguments_are_checked_at_once(kind: type[Any]) -> None:
         kind.with_args(qscheme=qint8)
     with pytest.raises(TypeError, match="takes no argument 'bits'"):
         kind.with_args(bits=4)
+    with pytest.raises(TypeError, match="takes no argument 'group_size'"):
+        kind.with_args(group_size=4)
+    with pytest.raises(TypeError, match="has a range per .*; got ch_axis=.*, group_size=4"):
+        kind(group_size=4)
     symmetric = per_tensor_symmetric if kind().ch_axis is None else QScheme.per_channel_symmetric
     with pytest.raises(NotImplementedError, match="has no middle"):
         kind(dtype=quint8, qscheme=symmetric, reduce_range=True)

@@ -108,6 +108,8 @@ class Observer(Module, ABC):
     ) -> None:
         super().__init__()
         self.ch_axis, self.group_size = ch_axis, group_size
+        if (ch_axis is None) != (self.granularity == "tensor") or (group_size and self.granularity != "group"):
+            raise TypeError(f"{type(self).__name__} has a range per {self.granularity}; got {ch_axis=}, {group_size=}")
         self.dtype = check_dtype(dtype)
         self.qscheme = qscheme = check_qscheme(qscheme or QScheme[f"per_{self.granularity}_affine"])
         if qscheme.granularity != self.granularity:
@@ -272,4 +274,4 @@ def argument_names(cls: type[Any]) -> set[str]:
     """All arguments of a class: its own, and those it hands on to its bases."""
     constructors = [vars(base)["__init__"] for base in cls.__mro__ if "__init__" in vars(base)]
     parameters = [p for f in constructors for p in inspect.signature(f).parameters.values()]
-    return {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)} - {"self"}
+    return {p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD} - {"self"}
