@@ -259,6 +259,40 @@ def test_what_bind_returns_is_of_the_declared_types() -> None:
             assert bind(profile, 0.1, np.float32([0.3, 0.7]), None, np.array([9, 9]))(acc).dtype == np.float32
 
 
+@pytest.mark.parametrize("profile", Profile)
+def test_relu_of_every_profile_is_a_maximum(profile: Profile) -> None:
+    acc = np.arange(-300, 300).reshape(-1, 1)
+    for y_scale in (0.25, None):
+        plain, limited = (
+            bind(profile, 0.5, np.float32(0.25), np.float32([3.5]), np.array([2]), y_scale, 40, 0, 255, relu)
+            for relu in (False, True)
+        )
+        assert np.array_equal(limited(acc), np.maximum(plain(acc), 40 if y_scale else 0))
+
+
+def test_fbgemm_divides_the_bias_per_channel_and_multiplies_per_tensor() -> None:
+    g = np.random.default_rng(0)
+    scale, bias = g.uniform(0.001, 0.1, 500).astype(np.float32), g.standard_normal(500).astype(np.float32)
+    divided = bind(Profile.fbgemm, 1.0, scale, bias, np.ones(500, int), 1.0)
+    assert np.array_equal(divided.badd, bias / scale)
+    multiplied = bind(Profile.fbgemm, 1.0, scale[0], bias, np.ones(500, int), 1.0)
+    assert np.array_equal(multiplied.badd, bias * (np.float32(1) / scale[0]))
+    assert (multiplied.badd != bias / scale[0]).any()
+
+
+def test_a_scale_that_onednn_cannot_invert_twice() -> None:
+    with pytest.raises(ValueError, match=r"output channel 0: 1 / \(1 / x_scale\) is not .* float32; got inf"):
+        bind(Profile.onednn, np.finfo(np.float32).max, np.float32(2.0**-120), None, np.array([1]), 1.0)
+
+
+def test_accumulators_and_biases_of_other_types_are_taken() -> None:
+    for bias in (np.float64([0.1]), [0.1]):
+        epilogue = bind(Profile.fbgemm, 0.1, np.float64(0.3), bias, np.array([1]), 0.7)
+        assert epilogue.badd.dtype == epilogue.mul.dtype == np.float32
+    assert quantize_multiplier([0.5, 3.0])[1].tolist() == [0, 2]
+    assert multiply_by_quantized_multiplier([7984], [1583594044], [-9], False).tolist() == [12]
+
+
 def test_relu_gives_positive_zero() -> None:
     epilogue = bind(Profile.qnnpack, 1.0, np.float32(1), np.float32([-0.0]), np.array([1]), relu=True)
     assert not np.signbit(epilogue(np.array([[0], [-3]]))).any()
