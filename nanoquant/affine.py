@@ -41,10 +41,11 @@ def round_to_steps(
     if zero_point.dtype.kind == "f":
         q = np.clip(np.rint(steps + zero_point).astype(np.float64), quant_min, quant_max)
         return np.asarray(q - zero_point)
-    low, high = quant_min - zero_point, quant_max - zero_point
-    exact = np.float32 if max(-low.min(initial=0), high.max(initial=0)) <= 1 << 24 else np.float64
-    steps = np.rint(steps, out=steps).astype(exact, copy=False)
-    return np.asarray(np.clip(steps, low.astype(exact), high.astype(exact), out=steps))
+    np.rint(steps, out=steps)
+    if quant_max - quant_min > 1 << 24:
+        steps = steps.astype(np.float64)
+    low, high = ((end - zero_point).astype(steps.dtype) for end in (quant_min, quant_max))
+    return np.asarray(np.clip(steps, low, high, out=steps))
 
 
 def refuse_nan(x: NDArray[Any]) -> None:

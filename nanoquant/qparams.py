@@ -224,7 +224,7 @@ def choose_qparams(
 
         lo = min(min_val, 0), hi = max(max_val, 0)                      zero is always representable
         affine:     scale = max((hi - lo) / (quant_max - quant_min), eps)
-                    zero_point = clamp(quant_min - rint(lo / scale), quant_min, quant_max)
+                    zero_point = min(quant_min - rint(lo / scale), quant_max)      min: for 2^32 steps, which round
         symmetric:  scale = max(max(-lo, hi) / ((quant_max - quant_min) / 2), eps)        divisor: see AbsMaxRule
                     zero_point = 0, or the middle of the range if unsigned (128 for the full quint8)
         float:      scale = (max_val - min_val) / (quant_max - quant_min), 1 where that is at most eps
@@ -257,15 +257,14 @@ def choose_qparams(
         else:
             ratio = (high - low) / np.float32(q_high - q_low)
         scale = np.where(ratio > np.float32(eps), ratio, np.float32(1 if qscheme.float_qparams else eps))
-        scale = next_power_of_two(scale) if power_of_two else np.asarray(scale, dtype=np.float32)
+        scale = next_power_of_two(scale) if power_of_two else scale
     if not np.isfinite(scale).all():
         raise ValueError(f"the range is wider than float32 can hold; got min_val={low}, max_val={high}")
     if qscheme.float_qparams:
         return scale, -low / scale
     if qscheme.symmetric:
-        return scale, np.full(scale.shape, middle, dtype=np.int64)
-    zero_point = np.clip(q_low - np.rint(low / scale).astype(np.int64), q_low, q_high)
-    return scale, np.asarray(zero_point, dtype=np.int64)
+        return scale, np.full(scale.shape, middle)
+    return scale, np.asarray(np.minimum(q_low - np.rint(low / scale).astype(np.int64), q_high))
 
 
 def _checked_range(min_val: ArrayLike, max_val: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from nanoquant.qparams import EPS, QParams, choose_dynamic_qparams, choose_qparams
 from nanoquant.scheme import (
+    QDTYPES,
     QDType,
     per_channel_affine_float_qparams,
     per_tensor_affine,
@@ -72,6 +73,38 @@ def test_the_smallest_scales() -> None:
     assert choose_qparams(0, tiny, quint8, per_channel_affine_float_qparams, 0, 1)[0] == 1
     assert choose_qparams(0, 2 * tiny, quint8, per_channel_affine_float_qparams, 0, 1)[0] == 2 * tiny
     assert choose_qparams(0, 0, quint8, per_tensor_affine, eps=2.0**-12)[0] == 2.0**-12
+
+
+def test_zero_points_of_32_bits_stay_inside() -> None:
+    """1000 / f32(1000 / 2^32) is 2^32: one more than there are steps."""
+    assert choose_qparams(-1000, 0, QDTYPES["qint32"])[1] == 2**31 - 1
+    assert choose_qparams(0, 1000, QDTYPES["qint32"])[1] == -(2**31)
+
+
+def test_what_does_not_fit_together() -> None:
+    with pytest.raises(ValueError, match="must be scalars per tensor .vectors need an axis.; got"):
+        QParams([1.0, 2.0], [0, 0])
+    with pytest.raises(ValueError, match="must be vectors of one length per channel; got"):
+        QParams([1.0, 2.0], [0], axis=0)
+    for scale, zero_point in (([[1.0]], [0]), (1.0, 0)):
+        with pytest.raises(ValueError, match="must be arrays of one shape per group; got"):
+            QParams(scale, zero_point, axis=0, group_size=1)
+    with pytest.raises(ValueError, match="zero_point must be finite; got inf for channel 1"):
+        QParams([1.0, 1.0], [0.5, np.inf], axis=0, float_qparams=True)
+    assert QParams([1.0], np.float64([0.5]), axis=0, float_qparams=True).zero_point.dtype == np.float32
+    assert QParams([1.0], [3], axis=0).zero_point.dtype == np.int64
+    with pytest.raises(ValueError, match="got 1e-40 for channel 1"):
+        QParams([1.0, 1e-40], [0, 0], axis=0)
+
+
+def test_groups_along_any_axis() -> None:
+    for axis in (-2, 0):
+        scale, _ = QParams(np.ones((1, 3)), np.zeros((1, 3)), axis=axis, group_size=4).over((4, 3))
+        assert scale.shape == (4, 3)
+    assert QParams([1.0, 2.0], [0, 0], axis=0, group_size=3).over((6,))[0].tolist() == [1, 1, 1, 2, 2, 2]
+    for axis, shape in ((2, (4, 3)), (-3, (4, 3)), (0, (4,)), (0, (4, 3, 1))):
+        with pytest.raises(ValueError, match="do not fit an array of shape"):
+            QParams(np.ones((1, 3)), np.zeros((1, 3)), axis=axis, group_size=4).over(shape)
 
 
 def test_results_have_the_declared_types() -> None:
