@@ -22,6 +22,8 @@ typedef struct {
 static const entry table[] = {
     {"ref", &nq_isa_ref},
     {"avx2", X86(nq_isa_avx2)},
+    {"avx512vl", X86(nq_isa_avx512vl)},
+    {"avxvnni", X86(nq_isa_avxvnni)},
     {"avx512vnni", X86(nq_isa_avx512vnni)},
 };
 

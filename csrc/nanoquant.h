@@ -37,7 +37,7 @@ typedef enum { NQ_U8, NQ_S8, NQ_S32, NQ_F32 } nq_dtype;
 
 /* Instruction sets are numbered in growing order of preference: 0 is "ref", the scalar specification. */
 int nq_isa_count(void);
-const char *nq_isa_name(int isa);                /* "ref", "avx2", "avx512vnni"; NULL beyond the last */
+const char *nq_isa_name(int isa);                /* "ref", "avx2", ...; NULL beyond the last */
 int nq_isa_compiled(int isa);                    /* 1 when this build holds its code */
 int nq_isa_runs(int isa);                        /* 1 when, besides, this CPU can run it */
 int nq_isa_native(int isa, const char *kernel);  /* 1: `kernel` has its own code; 0: it runs on ref; -1: no such kernel */

@@ -85,7 +85,7 @@ void nq_dequantize_ref(const uint8_t *q, int64_t count, float scale, int32_t zer
 
 extern const nq_isa nq_isa_ref;
 #if defined(__x86_64__)
-extern const nq_isa nq_isa_avx2, nq_isa_avx512vnni;
+extern const nq_isa nq_isa_avx2, nq_isa_avxvnni, nq_isa_avx512vl, nq_isa_avx512vnni;
 #endif
 
 #endif

@@ -18,6 +18,9 @@
 #define UNROLL PRAGMA(GCC unroll 8)
 #endif
 
+/* Whether the CPU has AVX-VNNI (compilers' __builtin_cpu_supports does not always know it). */
+int nq_cpu_has_avxvnni(void);
+
 #define INLINE static inline __attribute__((always_inline))
 
 int nq_quantize_avx2(const float *x, int64_t count, float inv_scale, float lo, float hi, int32_t zero_point,
