@@ -6,11 +6,16 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 
-/* CPUID leaf 7, subleaf 1: EAX bit 4. That the system saves 256-bit registers is "avx2"'s part. */
-int nq_cpu_has_avxvnni(void) {
+/* CPUID leaf 7, subleaf 1: EAX bit 4. That the system saves 256-bit registers is "avx2"'s part. Asked once, when the
+ * library is loaded: in a virtual machine CPUID takes as long as a small layer. */
+static int has_avxvnni;
+
+__attribute__((constructor)) static void ask_cpu(void) {
     unsigned eax = 0, ebx, ecx, edx;
-    return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> 4 & 1);
+    has_avxvnni = __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> 4 & 1);
 }
+
+int nq_cpu_has_avxvnni(void) { return has_avxvnni; }
 
 #define FEATURE(NAME, ID) \
     static int has_##ID(void) { return __builtin_cpu_supports(NAME) != 0; }

@@ -29,10 +29,8 @@ INLINE __m256i multiply_add(__m256i acc, __m256i a, __m256i w) {
     return _mm256_add_epi32(acc, _mm256_madd_epi16(a, w));
 }
 
-INLINE void tile(const nq_tile *t, const int rows) {
+INLINE void add_products(const nq_tile *t, __m256i acc[NQ_MAX_ROWS][2], const int rows) {
     const __m256i even_bytes = _mm256_set1_epi32(0x00FF00FF);
-    __m256i acc[NQ_MAX_ROWS][2];
-    begin_tile(t, acc, rows);
     const __m256i *w = (const __m256i *)t->weights;
     for (int64_t tap = 0; tap < t->tap_count; tap++) {
         const uint8_t *a[NQ_MAX_ROWS];
@@ -53,15 +51,7 @@ INLINE void tile(const nq_tile *t, const int rows) {
             }
         }
     }
-    end_tile(t, acc, rows);
 }
-
-static void ukernel_1x16c4__avx2(const nq_tile *t) { tile(t, 1); }
-static void ukernel_2x16c4__avx2(const nq_tile *t) { tile(t, 2); }
-static void ukernel_3x16c4__avx2(const nq_tile *t) { tile(t, 3); }
-static void ukernel_4x16c4__avx2(const nq_tile *t) { tile(t, 4); }
-static void ukernel_5x16c4__avx2(const nq_tile *t) { tile(t, 5); }
-static void ukernel_6x16c4__avx2(const nq_tile *t) { tile(t, 6); }
 
 static void pack_quad(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed) {
     int16_t *out = packed;
@@ -76,19 +66,6 @@ static int runs(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_s
 
 END_TARGET
 
-const nq_isa nq_isa_avx2 = {
-    .name = "avx2",
-    .runs = runs,
-    .quad_bytes = 128,
-    .pack_quad = pack_quad,
-    .max_rows = {0, 6, 0, 0, 0},
-    .gemm = {{0},
-             {0, ukernel_1x16c4__avx2, ukernel_2x16c4__avx2, ukernel_3x16c4__avx2, ukernel_4x16c4__avx2,
-              ukernel_5x16c4__avx2, ukernel_6x16c4__avx2}},
-    .forms = NQ_FLOAT_FORMS,
-    .sum_bytes = sum_bytes,
-    .quantize = nq_quantize_avx2,
-    .dequantize = nq_dequantize_avx2,
-};
+const nq_isa nq_isa_avx2 = {.name = "avx2", .runs = runs, .quad_bytes = 128, .pack_quad = pack_quad, TILE_256_TABLE};
 
 #endif

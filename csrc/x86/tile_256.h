@@ -1,7 +1,7 @@
-/* tile_256.h: what a tile of 16 channels in two 256-bit registers does before and after its sum, for both files that sum
- * so: gemm_avx2.c and gemm_avxvnni.c, which include it between BEGIN_TARGET and END_TARGET.
+/* tile_256.h: a tile of 6 rows by 16 channels, each row's in two 256-bit registers, but for the sum itself. gemm_avx2.c and
+ * vnni_256.h include it between BEGIN_TARGET and END_TARGET, and define add_products.
  *
- *     begin_tile: init - zp_w * row_sum  -->  [the file's own sum]  -->  end_tile: epilogue and store */
+ *     begin_tile: init - zp_w * row_sum  -->  add_products  -->  end_tile: epilogue and store */
 #ifndef NQ_TILE_256_H
 #define NQ_TILE_256_H
 
@@ -116,5 +116,29 @@ static int32_t sum_bytes(const uint8_t *x, int64_t count) {
         total += x[k];
     return (int32_t)total;
 }
+
+/* The includer's part: adds the products of the tile to acc. */
+INLINE void add_products(const nq_tile *t, __m256i acc[NQ_MAX_ROWS][2], const int rows);
+
+INLINE void tile(const nq_tile *t, const int rows) {
+    __m256i acc[NQ_MAX_ROWS][2];
+    begin_tile(t, acc, rows);
+    add_products(t, acc, rows);
+    end_tile(t, acc, rows);
+}
+
+static void ukernel_1x16c4(const nq_tile *t) { tile(t, 1); }
+static void ukernel_2x16c4(const nq_tile *t) { tile(t, 2); }
+static void ukernel_3x16c4(const nq_tile *t) { tile(t, 3); }
+static void ukernel_4x16c4(const nq_tile *t) { tile(t, 4); }
+static void ukernel_5x16c4(const nq_tile *t) { tile(t, 5); }
+static void ukernel_6x16c4(const nq_tile *t) { tile(t, 6); }
+
+/* What the includers' tables share. */
+#define TILE_256_TABLE                                                                                                 \
+    .max_rows = {0, 6, 0, 0, 0},                                                                                       \
+    .gemm = {{0},                                                                                                      \
+             {0, ukernel_1x16c4, ukernel_2x16c4, ukernel_3x16c4, ukernel_4x16c4, ukernel_5x16c4, ukernel_6x16c4}},     \
+    .forms = NQ_FLOAT_FORMS, .sum_bytes = sum_bytes, .quantize = nq_quantize_avx2, .dequantize = nq_dequantize_avx2
 
 #endif

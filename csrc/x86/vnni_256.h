@@ -17,9 +17,7 @@
 
 #include "tile_256.h"
 
-INLINE void tile(const nq_tile *t, const int rows) {
-    __m256i acc[NQ_MAX_ROWS][2];
-    begin_tile(t, acc, rows);
+INLINE void add_products(const nq_tile *t, __m256i acc[NQ_MAX_ROWS][2], const int rows) {
     const __m256i *w = (const __m256i *)t->weights;
     for (int64_t tap = 0; tap < t->tap_count; tap++) {
         const uint8_t *a[NQ_MAX_ROWS];
@@ -34,24 +32,12 @@ INLINE void tile(const nq_tile *t, const int rows) {
             }
         }
     }
-    end_tile(t, acc, rows);
 }
-
-static void ukernel_1(const nq_tile *t) { tile(t, 1); }
-static void ukernel_2(const nq_tile *t) { tile(t, 2); }
-static void ukernel_3(const nq_tile *t) { tile(t, 3); }
-static void ukernel_4(const nq_tile *t) { tile(t, 4); }
-static void ukernel_5(const nq_tile *t) { tile(t, 5); }
-static void ukernel_6(const nq_tile *t) { tile(t, 6); }
 
 static void pack_quad(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed) {
     __builtin_memcpy(packed, block, NQ_STRIP * NQ_QUAD);
 }
 
-/* The fields that both tables share. */
-#define VNNI_256_TABLE                                                                                                 \
-    .quad_bytes = NQ_STRIP * NQ_QUAD, .pack_quad = pack_quad, .max_rows = {0, 6, 0, 0, 0},                             \
-    .gemm = {{0}, {0, ukernel_1, ukernel_2, ukernel_3, ukernel_4, ukernel_5, ukernel_6}}, .forms = NQ_FLOAT_FORMS,      \
-    .sum_bytes = sum_bytes, .quantize = nq_quantize_avx2, .dequantize = nq_dequantize_avx2
+#define VNNI_256_TABLE .quad_bytes = NQ_STRIP * NQ_QUAD, .pack_quad = pack_quad, TILE_256_TABLE
 
 #endif
