@@ -61,10 +61,16 @@ def walked(counts: Counts, bins: int, levels: int) -> tuple[float, float]:
     low, high = counts.edges[0], counts.edges[-1]
     if low == high:
         return low, high
-    below = np.interp(np.linspace(low, high, bins + 1), counts.edges, np.concatenate([[0], np.cumsum(counts.counts)]))
+    histogram = rebinned(counts.edges, counts.counts, low, high, bins)
     ends = np.array([low, high], np.float32) / np.float32(counts.width)  # exact; far from where cubes overflow
-    start, end = walk(np.diff(below).astype(np.float32), ends[0], ends[1], levels)
+    start, end = walk(histogram.astype(np.float32), ends[0], ends[1], levels)
     return counts.width * float(start), counts.width * float(end)
+
+
+def rebinned(edges: Doubles, sizes: NDArray[np.int64], low: float, high: float, bins: int) -> Doubles:
+    """The counts in `bins` equal bins over [low, high], each old bin's spread evenly over its width."""
+    below = np.concatenate([[0], np.cumsum(sizes)])
+    return np.diff(np.interp(np.linspace(low, high, bins + 1), edges, below))
 
 
 class PercentileObserver(ClippingObserver):
@@ -108,7 +114,6 @@ def first_beyond(below: NDArray[Any], target: float) -> int:
 def magnitudes(counts: Counts) -> tuple[Doubles, NDArray[np.int64]]:
     """Edges and counts of |x|: the bins of both signs, which mirror each other, added up."""
     side = round(max(-counts.edges[0], counts.edges[-1]) / counts.width + 0.5)
-    first = int(counts.edges[0] / counts.width)
     sizes = np.zeros(side + 1, np.int64)
-    np.add.at(sizes, np.abs(np.arange(first, first + counts.counts.size)), counts.counts)
+    np.add.at(sizes, np.abs(counts.first + np.arange(counts.counts.size)), counts.counts)
     return counts.width * np.arange(side + 2), sizes

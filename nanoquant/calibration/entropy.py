@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .clipping import ClippingObserver, Doubles, magnitudes
+from .clipping import ClippingObserver, Doubles, magnitudes, rebinned
 from .exact_histogram import Counts
 
 
@@ -38,8 +38,7 @@ class EntropyObserver(ClippingObserver):
         """[-T, T], within [min, max]."""
         edges, sizes = magnitudes(counts)
         largest = max(-counts.edges[0], counts.edges[-1])
-        spread = np.interp(np.linspace(0, largest, self.BINS + 1), edges, np.concatenate([[0], np.cumsum(sizes)]))
-        bins = np.diff(spread)
+        bins = rebinned(edges, sizes, 0, largest, self.BINS)
         bins[0] = bins[1]
         levels = self.quant_max - self.quant_min + 1
         if self.qscheme.symmetric or counts.edges[0] < 0 < counts.edges[-1]:

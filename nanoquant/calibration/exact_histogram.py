@@ -29,11 +29,12 @@ SMALLEST = -126  # exponent of the narrowest bins: w is a normal float32, and so
 
 
 class Counts(NamedTuple):
-    """The counts of one channel: `counts[i]` elements lie in [edges[i], edges[i + 1]], within [min, max]."""
+    """The counts of one channel: `counts[i]` elements lie in [edges[i], edges[i + 1]], within [min, max]: bin first + i."""
 
     edges: NDArray[Any]
     counts: NDArray[np.int64]
     width: float
+    first: int
 
 
 class ExactHistogramObserver(MinMaxObserver):
@@ -109,7 +110,7 @@ class ExactHistogramObserver(MinMaxObserver):
         first, last = int(low / width), int(high / width)
         k = np.arange(first, last + 1)
         inner = width * np.where(k[:-1] < 0, k[:-1], k[1:])
-        return Counts(np.concatenate([[low], inner, [high]]), self.counts[channel, k + self.side], width)
+        return Counts(np.concatenate([[low], inner, [high]]), self.counts[channel, k + self.side], width, first)
 
 
 def exponent_for(largest: Floats, side: int) -> NDArray[np.int64]:

@@ -84,9 +84,8 @@ class ErrorTable:
     """The table of G, and the squared errors of quantizers on one channel's counts."""
 
     def __init__(self, counts: Counts) -> None:
-        self.edges, self.width = counts.edges, counts.width
+        self.edges, self.width, self.first = counts.edges, counts.width, counts.first
         sizes, widths = counts.counts.astype(np.float64), np.diff(counts.edges)
-        self.first = int(counts.edges[0] / counts.width)
         self.density = np.divide(sizes, widths, out=np.zeros_like(sizes), where=widths > 0)
         self.below = np.concatenate([[0], np.cumsum(sizes)])
         self.g = np.concatenate([[0], np.cumsum((self.below[:-1] + sizes / 2) * widths)])

@@ -154,6 +154,11 @@ class Observer(Module, ABC):
         """Whether any data has been seen."""
         return bool(self.min_val.size and np.isfinite(self.min_val).all())
 
+    @property
+    def wants_second_pass(self) -> bool:
+        """Whether numbered batches must pass once more, now that all of them are known."""
+        return False
+
     def at(self, batch: int | None) -> Observer:
         """Numbers the next batch within the whole stream (from 0): what a worker that sees a part of it says.
 

@@ -61,13 +61,13 @@ def calibrate(model: Module, batches: Iterable[Any], executor: Executor | None =
         return model
     for states in _passed(model, batches, executor):
         _merge(observers, states)
-    if any(_wants_more(o) for o in observers.values()):
+    if any(o.wants_second_pass for o in observers.values()):
         if isinstance(batches, Iterator):
             raise ValueError(
                 "calibrate: this model's observers take two passes: give batches as a list, not an iterator"
             )
         for states in _passed(model, batches, executor):
-            _merge({path: o for path, o in observers.items() if _wants_more(o)}, states)
+            _merge({path: o for path, o in observers.items() if o.wants_second_pass}, states)
     return model
 
 
@@ -75,15 +75,11 @@ def _observers(model: Module) -> dict[str, Observer]:
     return {path: module for path, module in model.named_modules() if isinstance(module, Observer)}
 
 
-def _wants_more(observer: Observer) -> bool:
-    return bool(getattr(observer, "wants_second_pass", False))
-
-
 def _passed(model: Module, batches: Iterable[Any], executor: Executor) -> Iterator[States]:
     """The states of all tasks over the batches, in order, with a bounded number in flight."""
     numbered, running = iter(enumerate(batches)), deque[Any]()
     blank = copy.deepcopy(model)
-    second = any(_wants_more(o) for o in _observers(model).values())
+    second = any(o.wants_second_pass for o in _observers(model).values())
     while task := list(islice(numbered, CHUNK)):
         running.append(executor.submit(_task, blank, task, second))
         if len(running) >= IN_FLIGHT:
@@ -98,7 +94,7 @@ def _task(model: Module, batches: Numbered, second: bool) -> States:
     for path, observer in _observers(model).items():
         if not second:
             observer.reset_min_max_vals()
-        elif not _wants_more(observer) and path:
+        elif not observer.wants_second_pass and path:
             owner, _, name = path.rpartition(".")
             setattr(model.get_submodule(owner), name, NoopObserver())
     for number, batch in batches:

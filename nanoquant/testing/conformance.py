@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..affine import fake_quantize_as
 from ..observers import NotCalibratedError, Observer
+from ..qparams import is_scale
 from .strategies import Shape, observer_streams
 
 Factory = Callable[[], Observer]
@@ -101,10 +102,8 @@ def gives_legal_qparams(make: Factory, stream: Stream) -> None:
     """Scales are positive, normal, finite float32, zero points integers of the range, and so real zero is exact."""
     observer = seen(make, stream)
     scale, zero_point = observer.calculate_qparams()
-    info = np.finfo(np.float32)
     assert scale.dtype == np.float32, f"scale must be float32; got {scale.dtype}"
-    legal = (scale >= info.tiny) & (scale <= info.max)
-    assert legal.all(), f"scale must be positive, normal and finite; got {scale}"
+    assert is_scale(scale).all(), f"scale must be positive, normal and finite; got {scale}"
     if not observer.qscheme.float_qparams:
         inside = (zero_point >= observer.quant_min) & (zero_point <= observer.quant_max)
         assert (inside & (zero_point == np.rint(zero_point))).all(), (
@@ -191,7 +190,7 @@ def merges(make: Factory, stream: Stream) -> None:
     except NotImplementedError:
         return
     for observer in (whole, first):
-        for number, batch in enumerate(stream if getattr(observer, "wants_second_pass", False) else ()):
+        for number, batch in enumerate(stream if observer.wants_second_pass else ()):
             observer.at(number)(batch)
     assert answer(first) == answer(whole), f"merged, two observers say {answer(first)}; one says {answer(whole)}"
 
