@@ -68,7 +68,9 @@ def guarded_conv(packed: PackedWeights, x: np.ndarray, wanted: Output, isa: int,
     struct.weights = guard(inner.arrays[0], "void *", alignment=64)
     if len(inner.arrays) > 3:
         struct.zero_point = guard(inner.arrays[3], "int32_t *")
-    for name, table in zip(("init", "multiplier", "shift", "badd", "mul"), bound.tables, strict=True):
+    for name, table in zip(
+        ("init", "multiplier", "shift", "badd", "mul"), (*bound.tables[0], *bound.tables[1]), strict=True
+    ):
         setattr(epilogue, name, guard(table, "int32_t *" if table.dtype == np.int32 else "float *"))
     batch, height, width, _ = x.shape
     needed = lib.nq_conv_workspace(struct, epilogue, batch, height, width)
@@ -123,7 +125,7 @@ def run_elementwise(isa: int, at_end: bool) -> int:
     for count in range(1, 200):
         x = Guarded(np.linspace(-5, 5, count, dtype=np.float32), at_end)
         q = Guarded(np.zeros(count, np.uint8), at_end)
-        affine = native._affine(q.array.dtype, (1, 1, count), scale, zero_point, 0, 255)
+        affine = native.affine(q.array.dtype, (1, 1, count), scale, zero_point, 0, 255).struct
         addresses = ffi.cast("float *", x.array.ctypes.data), ffi.cast("void *", q.array.ctypes.data)
         assert lib.nq_quantize(isa, affine, *addresses) == lib.NQ_OK
         assert lib.nq_dequantize(isa, affine, addresses[1], addresses[0]) == lib.NQ_OK

@@ -69,10 +69,10 @@ class Output(NamedTuple):
 
 @dataclass
 class _Bound:
-    """One epilogue and the memory its pointers point to."""
+    """One epilogue and the memory that its pointers point to: init, multiplier, shift (int32), badd, mul (float32)."""
 
     epilogue: Any
-    tables: tuple[NDArray[Any], ...]
+    tables: tuple[NDArray[np.int32], NDArray[np.float32]]
 
 
 @dataclass
@@ -215,9 +215,10 @@ class PackedWeights:
             call = self._calls[key] = self._prepare(kind, x.shape, given, wanted, isa)
         if out is None:
             out = np.empty(call.shape, call.dtype)
-        elif out.shape != call.shape or out.dtype != call.dtype or not (out.flags.c_contiguous and out.flags.writeable):
+        elif out.shape != call.shape or out.dtype != call.dtype or not out.flags.carray:
             raise ValueError(
                 f"out must be a C-contiguous {call.dtype} array of shape {call.shape}; got {out.dtype} of {out.shape}"
+                f"{'' if out.flags.writeable else ', read-only'}"
             )
         if x.dtype != given.dtype or not x.flags.c_contiguous:
             raise ValueError(f"x must be a C-contiguous {given.dtype} array; got {x.dtype} with strides {x.strides}")
@@ -225,8 +226,7 @@ class PackedWeights:
         status = lib.nq_conv(
             call.struct, call.epilogue, bytes_of(x), *call.size, bytes_of(out), scratch, len(scratch)
         )  # fmt: skip
-        if status:
-            check(status, kind)
+        check(status, kind)
         return out
 
     def _prepare(self, kind: str, x_shape: tuple[int, ...], given: Input, wanted: Output, isa: str | None) -> _Call:
@@ -286,38 +286,40 @@ class PackedWeights:
         key = (given, wanted)
         if key in packed.bound:
             return packed.bound[key]
-        binding, epilogue = ffi.new("nq_binding *"), ffi.new("nq_epilogue *")
-        binding.profile = self.profile.value
+        epilogue = ffi.new("nq_epilogue *")
+        length = packed.struct.table_length
+        ints, floats = np.empty((3, length), np.int32), np.empty((2, length), np.float32)
+        first, second = pointer("int32_t[]", ints), pointer("float[]", floats)
+        epilogue.init, epilogue.multiplier, epilogue.shift = first, first + length, first + 2 * length
+        epilogue.badd, epilogue.mul = second, second + length
+        status = lib.nq_bind(packed.struct, self._binding(given, wanted), epilogue, ffi.new("int32_t *"))
+        if status != lib.NQ_OK:
+            self._explain(packed, given, wanted)
+            check(status, "binding scales")
+        if len(packed.bound) >= self.BOUND_KEPT:
+            packed.bound.clear()
+        packed.bound[key] = bound = _Bound(epilogue, (ints, floats))
+        return bound
+
+    def _binding(self, given: Input, wanted: Output) -> Any:
+        """What C needs to know besides the packed weights."""
+        binding = ffi.new("nq_binding *")
         binding.x_dtype, binding.x_scale, binding.x_zero_point = DTYPES[given.dtype], given.scale, given.zero_point
-        binding.relu = wanted.relu
+        binding.profile, binding.relu = self.profile.value, wanted.relu
         if wanted.accumulators:
             binding.y_dtype = lib.NQ_S32
         elif wanted.scale is None:
             binding.y_dtype = lib.NQ_F32
         else:
             limits = np.iinfo(wanted.dtype)
-            binding.y_dtype, binding.y_scale, binding.y_zero_point = (
-                DTYPES[wanted.dtype],
-                wanted.scale,
-                wanted.zero_point,
-            )
+            binding.y_dtype, binding.y_scale = DTYPES[wanted.dtype], wanted.scale
+            binding.y_zero_point = wanted.zero_point
             binding.y_min = limits.min if wanted.quant_min is None else wanted.quant_min
             binding.y_max = limits.max if wanted.quant_max is None else wanted.quant_max
-        scale = self.scale.reshape(-1)
-        binding.per_channel, binding.w_scale = self.scale.ndim, pointer("float[]", scale)
+        binding.per_channel, binding.w_scale = self.scale.ndim, pointer("float[]", self.scale.reshape(-1))
         if self.bias is not None and not wanted.accumulators:
             binding.bias = pointer("float[]", self.bias)
-        floats, ints = (np.empty((k, packed.struct.table_length), t) for k, t in ((2, np.float32), (3, np.int32)))
-        epilogue.badd, epilogue.mul = (pointer("float[]", table) for table in floats)
-        epilogue.init, epilogue.multiplier, epilogue.shift = (pointer("int32_t[]", table) for table in ints)
-        status = lib.nq_bind(packed.struct, binding, epilogue, ffi.new("int32_t *"))
-        if status != lib.NQ_OK:
-            self._explain(packed, given, wanted)
-            check(status, "binding scales")
-        if len(packed.bound) >= self.BOUND_KEPT:
-            packed.bound.clear()
-        packed.bound[key] = bound = _Bound(epilogue, (*ints, *floats))
-        return bound
+        return binding
 
     def _explain(self, packed: _Packed, given: Input, wanted: Output) -> None:
         """Raises the error that the specification gives for scales the library refused."""
