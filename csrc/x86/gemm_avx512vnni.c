@@ -138,7 +138,7 @@ INLINE void tile(const nq_tile *t, const int rows, const int strips) {
         }
     }
     UNROLL for (int i = 0; i < rows; i++) {
-        uint8_t *out = t->out + i * t->out_stride;
+        uint8_t *out = t->out[i];
         if (e->form == NQ_FORM_A)
             store_row_8bit(acc[i], t, out, strips, NQ_FORM_A);
         else if (e->form == NQ_FORM_B)

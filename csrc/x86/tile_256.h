@@ -94,7 +94,7 @@ INLINE void begin_tile(const nq_tile *t, __m256i acc[NQ_MAX_ROWS][2], const int 
 INLINE void end_tile(const nq_tile *t, __m256i acc[NQ_MAX_ROWS][2], const int rows) {
     const nq_epilogue *e = t->epilogue;
     UNROLL for (int i = 0; i < rows; i++) {
-        uint8_t *out = t->out + i * t->out_stride;
+        uint8_t *out = t->out[i];
         if (e->form == NQ_FORM_A)
             store_row_8bit(acc[i][0], acc[i][1], t, out, NQ_FORM_A);
         else if (e->form == NQ_FORM_B)
