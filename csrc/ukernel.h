@@ -6,9 +6,9 @@
  *
  *                            16 channels   16 channels
  *                         +-------------+-------------+
- *     rows[0] + taps[t] --|>  acc 0,0   |   acc 0,1   |--> out
- *     rows[1] + taps[t] --|>  acc 1,0   |   acc 1,1   |--> out + out_stride
- *     rows[2] + taps[t] --|>  acc 2,0   |   acc 2,1   |--> out + 2 out_stride
+ *     rows[0] + taps[t] --|>  acc 0,0   |   acc 0,1   |--> out[0]
+ *     rows[1] + taps[t] --|>  acc 1,0   |   acc 1,1   |--> out[1]
+ *     rows[2] + taps[t] --|>  acc 2,0   |   acc 2,1   |--> out[2]
  *                         +-------------+-------------+
  *                            strip 0        strip 1        (weights + strip * strip_bytes)
  *
@@ -44,8 +44,7 @@ typedef struct {
     int32_t row_sum[NQ_MAX_ROWS];
     int64_t channel;             /* the tile's first entry in the epilogue's tables */
     int64_t columns;             /* channels to store: more than 16 * (strips - 1), at most 16 * strips */
-    uint8_t *out;
-    int64_t out_stride;          /* bytes */
+    uint8_t *out[NQ_MAX_ROWS];   /* where each row's first column is stored */
 } nq_tile;
 
 typedef void nq_ukernel(const nq_tile *tile);

@@ -69,7 +69,7 @@ INLINE void tile(const nq_tile *t, const int rows, const int strips) {
         }
     }
     UNROLL for (int i = 0; i < rows; i++)
-        store_row(acc[i], e, t->channel, t->columns, t->out + i * t->out_stride, strips);
+        store_row(acc[i], e, t->channel, t->columns, t->out[i], strips);
 }
 
 #define UKERNEL(ROWS, STRIPS)                                                                                          \

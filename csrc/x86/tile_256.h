@@ -31,7 +31,7 @@ INLINE void begin_tile(const nq_tile *t, __m256i acc[NQ_MAX_ROWS][2], const int 
 
 INLINE void end_tile(const nq_tile *t, __m256i acc[NQ_MAX_ROWS][2], const int rows) {
     UNROLL for (int i = 0; i < rows; i++)
-        store_row(acc[i][0], acc[i][1], t->epilogue, t->channel, t->columns, t->out + i * t->out_stride);
+        store_row(acc[i][0], acc[i][1], t->epilogue, t->channel, t->columns, t->out[i]);
 }
 
 static int32_t sum_bytes(const uint8_t *x, int64_t count) {
