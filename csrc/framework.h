@@ -42,6 +42,26 @@ typedef struct {
 
 void nq_gemm_run(const nq_gemm *gemm);
 
+/* pointwise.c: the constants of rows.h from scales and zero points, and what those may be. */
+int nq_scale_is_sane(float scale);               /* positive, normal, finite */
+int nq_grid_is_sane(const nq_grid *grid);        /* but for its scale */
+int nq_limits_are_sane(const nq_grid *grid, int32_t quant_min, int32_t quant_max);
+nq_source nq_source_of(const nq_grid *grid);
+nq_target nq_target_of(const nq_grid *grid, int32_t quant_min, int32_t quant_max);
+
+/* cut.c: an array of rows, cut into items of about 2^14 elements: some rows each, or one piece of a row. */
+typedef struct {
+    int64_t rows, columns, item_rows, item_columns, pieces, items;
+    int parallel;                /* whether the work is worth waking a thread */
+} nq_cut;
+
+typedef struct {
+    int64_t row, rows, column, columns;
+} nq_piece;
+
+nq_cut nq_cut_rows(int64_t rows, int64_t columns);
+nq_piece nq_piece_of(const nq_cut *cut, int64_t item);
+
 /* Bytes of one output. */
 static inline int64_t nq_element(const nq_epilogue *epilogue) { return epilogue->form < NQ_FORM_ACCUMULATOR ? 1 : 4; }
 

@@ -140,7 +140,8 @@ static void sum_rows(void *context, int64_t chunk) {
         for (int64_t block = 0; block < p->blocks; block++) {
             int32_t sum = 0;
             for (int64_t tap = 0; tap < p->taps; tap++)
-                sum += plan_->isa->sum_bytes(pixel + g->taps[tap] + p->shape.in_channels / p->blocks * block, p->run);
+                sum += (int32_t)plan_->isa->rows->sum_bytes(
+                    pixel + g->taps[tap] + p->shape.in_channels / p->blocks * block, p->run);
             g->row_sums[block * g->rows + w.row] = sum;
         }
     }

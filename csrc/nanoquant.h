@@ -66,7 +66,38 @@ typedef struct {
 nq_status nq_quantize(int isa, const nq_affine *affine, const float *x, void *q);
 nq_status nq_dequantize(int isa, const nq_affine *affine, const void *q, float *x);
 
-/* ---- 4. Weights -------------------------------------------------------------------------------------------------- */
+/* ---- 4. Between bytes and bytes ---------------------------------------------------------------------------------- */
+
+/* What an 8-bit integer means: scale * (q - zero_point). */
+typedef struct {
+    float scale;
+    int32_t zero_point;
+    int32_t dtype;                       /* NQ_U8 or NQ_S8 */
+} nq_grid;
+
+/* Element by element, y = clamp(rint(v) + y.zero_point, quant_min, quant_max) of (kernels/pointwise.py):
+ *     NQ_REQUANTIZE    v = (s_a * (a - z_a)) * (1 / s_y)
+ *     NQ_ADD           v = (real(a) + real(b)) * (1 / s_y),  real(a) = fma(s_a, a, -(s_a * z_a))
+ *     NQ_MUL           v = ((a - z_a) * (b - z_b)) * ((s_a * s_b) * (1 / s_y))
+ *     NQ_SCALE_SHIFT   v = fma(a - z_a, mul[column], shift[column])
+ *     NQ_CLAMP         y = clamp(a)                           a's dtype is y's
+ *     NQ_LOOKUP        y = table[a's byte]                                                                          */
+typedef enum { NQ_REQUANTIZE, NQ_ADD, NQ_MUL, NQ_SCALE_SHIFT, NQ_CLAMP, NQ_LOOKUP, NQ_OP_COUNT } nq_op;
+
+typedef struct {
+    int32_t op;                          /* nq_op */
+    nq_grid a, b, y;                     /* as far as the operation reads them */
+    int32_t quant_min, quant_max;        /* relu: quant_min = y.zero_point */
+    const float *mul, *shift;            /* [columns] */
+    const uint8_t *table;                /* [256] */
+} nq_pointwise;
+
+/* Row r of an array starts r * its stride behind the array; `columns` of its bytes take part. b is read by NQ_ADD and
+ * NQ_MUL. y may be a or b itself (same stride), but must not overlap them otherwise. */
+nq_status nq_point_rows(int isa, const nq_pointwise *operation, int64_t rows, int64_t columns, const void *a,
+                        int64_t a_stride, const void *b, int64_t b_stride, void *y, int64_t y_stride);
+
+/* ---- 5. Weights -------------------------------------------------------------------------------------------------- */
 
 /* What a convolution is, apart from its input. Pairs are (height, width). A linear layer is a 1x1 convolution. */
 typedef struct {
@@ -98,7 +129,7 @@ nq_status nq_pack_sizes(nq_packed *packed);
  * when packed->zero_point is not NULL. */
 nq_status nq_pack(nq_packed *packed, const int8_t *weights, const int32_t *zero_point);
 
-/* ---- 5. Scales --------------------------------------------------------------------------------------------------- */
+/* ---- 6. Scales --------------------------------------------------------------------------------------------------- */
 
 /* numerics.py derives them */
 typedef enum { NQ_FBGEMM, NQ_QNNPACK, NQ_ONEDNN, NQ_ORT, NQ_TFLITE, NQ_TFLITE_SINGLE } nq_profile;
@@ -143,7 +174,7 @@ typedef struct {
  * *channel names the first offending output channel. */
 nq_status nq_bind(const nq_packed *packed, const nq_binding *binding, nq_epilogue *epilogue, int32_t *channel);
 
-/* ---- 6. The product ---------------------------------------------------------------------------------------------- */
+/* ---- 7. The product ---------------------------------------------------------------------------------------------- */
 
 /* x: [batch][height][width][in_channels] bytes; y: [batch][out_height][out_width][out_channels], both compact.
  * A linear layer over M rows: batch 1, height 1, width M. The workspace is 64-byte aligned and may be NULL for 0. */

@@ -24,6 +24,16 @@
 
 #include "nanoquant.h"
 
+/* UNROLL goes before loops over a tile or a block, whose bounds are constants once inlined: arrays of vectors become
+ * registers only when it is heeded. */
+#define INLINE static inline __attribute__((always_inline))
+#define PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#define UNROLL PRAGMA(clang loop unroll(full))
+#else
+#define UNROLL PRAGMA(GCC unroll 16)
+#endif
+
 enum {
     NQ_STRIP = 16,       /* output channels in a strip */
     NQ_QUAD = 4,         /* bytes of a run that one step of a micro-kernel consumes */
@@ -55,6 +65,44 @@ enum {
     NQ_FLOAT_FORMS = NQ_ALL_FORMS & ~(1 << NQ_FORM_C_DOUBLE | 1 << NQ_FORM_C_SINGLE)
 };
 
+/* ---- Rows -------------------------------------------------------------------------------------------------------
+ *
+ * What is done between products runs over rows of contiguous elements (rows.h draws it). 8-bit data is seen as uint8:
+ * int8 arrives as q ^ 0x80, and so it leaves ("flip"). */
+
+/* How bytes are read: steps = (byte ^ flip) - base. base = zero_point + flip counts from the zero point; base = flip
+ * gives the integer itself, and the float it means is fma(scale, steps, offset) with offset = -(scale * zero_point). */
+typedef struct {
+    float scale, offset;
+    int32_t base;
+    uint8_t flip;
+} nq_source;
+
+/* How steps are written: byte = max(rint(min(steps, limit)) + zero_point, lo) ^ flip, as uint8; limit = hi - zero_point. */
+typedef struct {
+    float inv_scale, limit;
+    int32_t zero_point;
+    uint8_t lo, hi, flip;
+} nq_target;
+
+/* An operation of bytes to bytes; nq_op in nanoquant.h says what is read. */
+typedef struct {
+    nq_source a, b;
+    nq_target y;
+    float multiplier;            /* NQ_MUL: a.scale * b.scale / y.scale */
+    const float *mul, *shift;    /* NQ_SCALE_SHIFT: one for each element of the row */
+    const uint8_t *table;        /* NQ_LOOKUP: 256 bytes */
+} nq_point;
+
+typedef void nq_point_row(const nq_point *p, const uint8_t *a, const uint8_t *b, int64_t count, uint8_t *y);
+
+typedef struct {
+    int (*quantize)(const float *x, int64_t count, const nq_target *t, uint8_t *q);      /* 1: x holds a NaN */
+    void (*dequantize)(const uint8_t *q, int64_t count, const nq_source *s, float *x);
+    nq_point_row *point[NQ_OP_COUNT];                                                    /* one for each nq_op */
+    int64_t (*sum_bytes)(const uint8_t *x, int64_t count);
+} nq_rows;
+
 /* One row of the dispatch table. A NULL function means: use ref's. */
 typedef struct {
     const char *name;
@@ -68,23 +116,16 @@ typedef struct {
     nq_ukernel *gemm[NQ_MAX_STRIPS + 1][NQ_MAX_ROWS + 1];    /* [strips][rows] */
     int forms;                                               /* that they apply */
 
-    int32_t (*sum_bytes)(const uint8_t *x, int64_t count);
-
-    /* q = (clamp(rint(x * inv_scale), lo, hi) + zero_point) ^ flip, as uint8; returns 1 when x holds a NaN */
-    int (*quantize)(const float *x, int64_t count, float inv_scale, float lo, float hi, int32_t zero_point,
-                    uint8_t flip, uint8_t *q);
-    /* x = scale * ((q ^ flip) - zero_point) */
-    void (*dequantize)(const uint8_t *q, int64_t count, float scale, int32_t zero_point, uint8_t flip, float *x);
+    const nq_rows *rows;
 } nq_isa;
 
 void nq_store_ref(const nq_epilogue *e, int64_t channel, int32_t acc, uint8_t *out, int64_t n);   /* y[n] from acc */
-int nq_quantize_ref(const float *x, int64_t count, float inv_scale, float lo, float hi, int32_t zero_point, uint8_t flip,
-                    uint8_t *q);
-void nq_dequantize_ref(const uint8_t *q, int64_t count, float scale, int32_t zero_point, uint8_t flip, float *x);
 
 extern const nq_isa nq_isa_ref;
+extern const nq_rows nq_rows_ref;
 #if defined(__x86_64__)
 extern const nq_isa nq_isa_avx2, nq_isa_avxvnni, nq_isa_avx512vl, nq_isa_avx512vnni;
+extern const nq_rows nq_rows_avx2, nq_rows_avx512;
 #endif
 
 #endif

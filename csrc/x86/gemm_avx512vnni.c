@@ -89,16 +89,6 @@ static void pack_quad(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed) {
     _mm512_storeu_si512(packed, _mm512_loadu_si512(block));
 }
 
-static int32_t sum_bytes(const uint8_t *x, int64_t count) {
-    __m512i sum = _mm512_setzero_si512();
-    for (int64_t k = 0; k < count; k += 64) {
-        int64_t left = count - k;
-        __m512i bytes = _mm512_maskz_loadu_epi8(left >= 64 ? ~0ull : (1ull << left) - 1, x + k);
-        sum = _mm512_add_epi64(sum, _mm512_sad_epu8(bytes, _mm512_setzero_si512()));
-    }
-    return (int32_t)_mm512_reduce_add_epi64(sum);
-}
-
 static int runs(void) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
@@ -119,9 +109,7 @@ const nq_isa nq_isa_avx512vnni = {
              {ENTRIES_6(3), ENTRY(7, 3), ENTRY(8, 3)},
              {ENTRIES_6(4)}},
     .forms = NQ_FLOAT_FORMS,
-    .sum_bytes = sum_bytes,
-    .quantize = nq_quantize_avx512,
-    .dequantize = nq_dequantize_avx512,
+    .rows = &nq_rows_avx512,
 };
 
 #endif
