@@ -28,7 +28,8 @@ enum {
     NQ_STRIP = 16,       /* output channels in a strip */
     NQ_QUAD = 4,         /* bytes of a run that one step of a micro-kernel consumes */
     NQ_MAX_ROWS = 8,
-    NQ_MAX_STRIPS = 4
+    NQ_MAX_STRIPS = 4,
+    NQ_CHAINS = 2        /* at most, in an instruction set */
 };
 
 typedef struct {
@@ -56,6 +57,12 @@ enum {
     NQ_FLOAT_FORMS = NQ_ALL_FORMS & ~(1 << NQ_FORM_C_DOUBLE | 1 << NQ_FORM_C_SINGLE)
 };
 
+/* One way to multiply bytes in registers alone: runs its instructions `rounds` times, returns the multiply-adds done. */
+typedef struct {
+    const char *name;
+    int64_t (*multiply)(int64_t rounds);
+} nq_chain;
+
 /* One row of the dispatch table. A NULL function means: use ref's. */
 typedef struct {
     const char *name;
@@ -76,6 +83,10 @@ typedef struct {
                     uint8_t flip, uint8_t *q);
     /* x = scale * ((q ^ flip) - zero_point) */
     void (*dequantize)(const uint8_t *q, int64_t count, float scale, int32_t zero_point, uint8_t flip, float *x);
+
+    nq_chain chains[NQ_CHAINS];  /* the bench calls the fastest of them the peak */
+    /* Moves `blocks` blocks of an nq_pattern. */
+    void (*stream)(int32_t pattern, int64_t blocks, const uint8_t *from, uint8_t *to);
 } nq_isa;
 
 void nq_store_ref(const nq_epilogue *e, int64_t channel, int32_t acc, uint8_t *out, int64_t n);   /* y[n] from acc */

@@ -199,6 +199,8 @@ const nq_isa nq_isa_avx512vnni = {
     .sum_bytes = sum_bytes,
     .quantize = nq_quantize_avx512,
     .dequantize = nq_dequantize_avx512,
+    .chains = {{"vpdpbusd zmm", nq_multiply_avx512vnni}},
+    .stream = nq_stream_avx512,
 };
 
 #endif

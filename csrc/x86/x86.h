@@ -30,4 +30,12 @@ int nq_quantize_avx512(const float *x, int64_t count, float inv_scale, float lo,
                        uint8_t flip, uint8_t *q);
 void nq_dequantize_avx512(const uint8_t *q, int64_t count, float scale, int32_t zero_point, uint8_t flip, float *x);
 
+int64_t nq_multiply_words_avx2(int64_t rounds);
+int64_t nq_multiply_bytes_avx2(int64_t rounds);
+int64_t nq_multiply_avxvnni(int64_t rounds);
+int64_t nq_multiply_avx512vl(int64_t rounds);
+int64_t nq_multiply_avx512vnni(int64_t rounds);
+void nq_stream_avx2(int32_t pattern, int64_t blocks, const uint8_t *from, uint8_t *to);
+void nq_stream_avx512(int32_t pattern, int64_t blocks, const uint8_t *from, uint8_t *to);
+
 #endif
