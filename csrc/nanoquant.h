@@ -163,7 +163,6 @@ nq_status nq_peak(int isa, int chain, int64_t rounds, int64_t *macs);
 /* Moves bytes, `passes` times over the same memory. In each of `blocks` blocks it reads and writes, in bytes: */
 typedef enum {
     NQ_READ,             /* 256 and   0 */
-    NQ_COPY,             /* 256 and 256 */
     NQ_NARROW,           /* 256 and  64, as quantize does */
     NQ_WIDEN,            /*  64 and 256, as dequantize does */
     NQ_MERGE             /* 256 and 128, as an addition does */

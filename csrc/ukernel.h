@@ -63,6 +63,9 @@ typedef struct {
     int64_t (*multiply)(int64_t rounds);
 } nq_chain;
 
+/* Moves `blocks` blocks of an nq_pattern; what it returns depends on all it read. */
+typedef uint64_t nq_streamer(int32_t pattern, int64_t blocks, const uint8_t *from, uint8_t *to);
+
 /* One row of the dispatch table. A NULL function means: use ref's. */
 typedef struct {
     const char *name;
@@ -85,8 +88,7 @@ typedef struct {
     void (*dequantize)(const uint8_t *q, int64_t count, float scale, int32_t zero_point, uint8_t flip, float *x);
 
     nq_chain chains[NQ_CHAINS];  /* the bench calls the fastest of them the peak */
-    /* Moves `blocks` blocks of an nq_pattern. */
-    void (*stream)(int32_t pattern, int64_t blocks, const uint8_t *from, uint8_t *to);
+    nq_streamer *stream;
 } nq_isa;
 
 void nq_store_ref(const nq_epilogue *e, int64_t channel, int32_t acc, uint8_t *out, int64_t n);   /* y[n] from acc */

@@ -33,6 +33,7 @@ LAYERS = [
     {"data"},
     {"models"},
     {"demo", "viz"},
+    {"bench"},
     {"cli", "testing"},
     {"__main__", ""},
 ]
@@ -40,15 +41,25 @@ LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 
 # Who may include what. Intrinsics live under x86/ and arm/ only, and only dispatch.c names an instruction set's table.
 INCLUDES = {
-    "": {"nanoquant.h", "ukernel.h", "framework.h", "numerics.h"},
+    "": {"nanoquant.h", "ukernel.h", "framework.h", "numerics.h", "stream.h"},
     "ref": {"../ukernel.h", "../numerics.h"},
-    "x86": {"x86.h", "tile_256.h", "vnni_256.h", "../ukernel.h", "../framework.h", "immintrin.h", "cpuid.h"},
+    "x86": {
+        "x86.h",
+        "tile_256.h",
+        "vnni_256.h",
+        "../ukernel.h",
+        "../framework.h",
+        "../stream.h",
+        "immintrin.h",
+        "cpuid.h",
+    },
 }
 HEADERS = {
     "nanoquant.h": set(),
     "ukernel.h": {"nanoquant.h"},
     "framework.h": {"ukernel.h"},
     "numerics.h": set(),
+    "stream.h": set(),
     "x86.h": {"../ukernel.h"},
     "tile_256.h": set(),
     "vnni_256.h": {"tile_256.h"},

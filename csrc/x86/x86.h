@@ -35,7 +35,6 @@ int64_t nq_multiply_bytes_avx2(int64_t rounds);
 int64_t nq_multiply_avxvnni(int64_t rounds);
 int64_t nq_multiply_avx512vl(int64_t rounds);
 int64_t nq_multiply_avx512vnni(int64_t rounds);
-void nq_stream_avx2(int32_t pattern, int64_t blocks, const uint8_t *from, uint8_t *to);
-void nq_stream_avx512(int32_t pattern, int64_t blocks, const uint8_t *from, uint8_t *to);
+nq_streamer nq_stream_avx2, nq_stream_avx512;
 
 #endif

@@ -4,7 +4,7 @@
     percent of the bandwidth   bytes / time, of what a loop that only moves as many bytes reaches in the same rounds
     ratio                      the peer's time / ours: above 1 we are ahead
 
-Before: `peers`, `machine`, `timing`. After: `report`.
+Before: `peers`, `machine`. After: `report`.
 """
 
 from __future__ import annotations
@@ -17,67 +17,73 @@ from . import peers
 from .data import Data, ours
 from .machine import Peak, Stream
 from .shapes import Shape, gemm
-from .timing import Effort, Run, interleave, spread
+from .timing import Run, interleave
 
-WRONG = 0.05  # mean error, in steps of the output: rounding differences stay far below, saturation far above
+WRONG = 0.05  # mean error, in steps of the output, that differences in rounding do not reach and saturation passes
 
 
 @dataclass(frozen=True)
 class Row:
-    """Figures of one shape. Times in seconds; `gemm`: our product of the same M, N, K and groups, in ours.
+    """Figures of one shape. spread: between the quartiles of our time, as a part of it. gops, percent_of_peak: 0 without
+    products; percent_of_gemm: 0 but for ungrouped convolutions, against our own product of the same M, N, K.
 
-    errors: mean |difference| from our integers, of each peer. missing: why a peer has no time.
+    errors: mean |difference| of each peer's integers from ours. missing: why a peer has no time.
     """
 
     name: str
     shape: str
-    threads: int
+    intensity: float
     seconds: float
     spread: float
     gops: float
     gbs: float
     percent_of_peak: float
     percent_of_bandwidth: float
-    percent_of_gemm: float | None
+    percent_of_gemm: float
     ratios: dict[str, float]
     errors: dict[str, float]
     missing: dict[str, str]
 
-    @property
-    def fastest(self) -> float | None:
-        """The ratio to the fastest peer whose result is right."""
-        return min((r for peer, r in self.ratios.items() if self.errors[peer] <= WRONG), default=None)
 
+@dataclass(frozen=True)
+class Bench:
+    """How rows are measured: the peers' names, everybody's threads, our peak on them."""
 
-def measure(shape: Shape, names: list[str], threads: int, peak: Peak, effort: Effort, full_range: bool) -> Row:
-    """Times one shape on ours and these peers."""
-    data = Data(shape, full_range)
-    own, stream = ours(data), Stream(shape.read, shape.written)
-    expected = own.integers(own.run()).astype(np.float64)
-    runs: dict[str, Run] = {"": own.run, "stream": stream}
-    if shape.macs:
-        runs["peak"] = peak
-    if shape.operation == "conv2d" and shape.groups == 1:
-        runs["gemm"] = ours(Data(gemm(shape.M, shape.K, shape.N))).run
-    errors, missing = {}, {}
-    for name in names:
+    names: list[str]
+    threads: int
+    peak: Peak
+    rounds: int
+    full_range: bool = False
+
+    def row(self, shape: Shape) -> Row | str:
+        """Times one shape on ours and the peers; the reason, when we have no such operator."""
+        data, rest = Data(shape, self.full_range), 3e-3 if self.threads > 1 else 0.0
         try:
-            runner = peers.prepare(name, data, threads)
-        except LookupError as reason:
-            missing[name] = str(reason)
-            continue
-        found = np.asarray(runner.integers(runner.run()), np.float64)
-        errors[name] = float(np.abs(found.reshape(expected.shape) - expected).mean())
-        runs[name] = runner.run
-    times = interleave(runs, effort)
-    own_times = times[""]
-    seconds = float(np.median(own_times))
-    ratio = {name: float(np.median(times[name] / own_times)) for name in runs}
-    moved = shape.read + shape.written
-    return Row(
-        shape.name, shape.text, threads, seconds, spread(own_times), 2e-9 * shape.macs / seconds, 1e-9 * moved / seconds,
-        100 * shape.macs / peak.macs[0] * ratio["peak"] if shape.macs else 0.0,
-        100 * moved / stream.bytes * ratio["stream"],
-        100 * ratio["gemm"] if "gemm" in ratio else None,
-        {name: ratio[name] for name in errors}, errors, missing,
-    )  # fmt: skip
+            own = ours(data)
+        except AttributeError as error:
+            return f"{shape.text}: {error}"
+        stream = Stream(shape.read, shape.written)
+        runs: dict[str, Run] = {"ours": own.run, "stream": stream}
+        if shape.macs:
+            runs["peak"] = self.peak
+        if shape.operation == "conv2d" and shape.groups == 1:
+            runs["gemm"] = ours(Data(gemm(shape.M, shape.K, shape.N))).run
+        expected, errors, missing = own.integers(own.run()).astype(np.float64), {}, {}
+        for name in self.names:
+            try:
+                peer = peers.prepare(name, data, self.threads)
+            except LookupError as reason:
+                missing[name] = str(reason.args[0])
+                continue
+            errors[name] = float(np.abs(peer.integers(peer.run()).reshape(expected.shape) - expected).mean())
+            runs[name] = peer.run
+        times = interleave(runs, self.rounds, rest)
+        low, seconds, high = (float(q) for q in np.percentile(times["ours"], (25, 50, 75)))
+        ratio = {name: float(np.median(times[name] / times["ours"])) for name in runs}
+        moved = shape.read + shape.written
+        return Row(
+            shape.name, shape.text, 2 * shape.macs / moved, seconds, (high - low) / seconds, 2e-9 * shape.macs / seconds,
+            1e-9 * moved / seconds, 100 * shape.macs / self.peak.macs * ratio.get("peak", 0.0),
+            100 * moved / stream.bytes * ratio["stream"], 100 * ratio.get("gemm", 0.0),
+            {name: ratio[name] for name in errors}, errors, missing,
+        )  # fmt: skip

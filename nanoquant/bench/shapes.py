@@ -8,12 +8,19 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import Any
 
 # Each operation's bytes read and written for an element of its input.
 OPERATIONS = {
-    "quantize": (4, 1), "dequantize": (1, 4), "add": (2, 1), "mul": (2, 1), "relu": (1, 1),
-    "max_pool2d": (1, 0.25), "avg_pool2d": (1, 0.25),
+    "quantize": (4, 1), "dequantize": (1, 4), "add": (2, 1), "mul": (2, 1), "relu": (1, 1), "sigmoid": (1, 1),
+    "hardswish": (1, 1), "max_pool2d": (1, 0.25), "avg_pool2d": (1, 0.25),
 }  # fmt: skip
+LEVELS = {
+    "L1": 4096,
+    "L2": 65_536,
+    "L3": 1_000_000,
+    "DRAM": 32_000_000,
+}  # elements that about fit there, with the output
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ def gemm(M: int, K: int, N: int, name: str = "") -> Shape:
 
 
 def elementwise(operation: str, size: int, name: str = "") -> Shape:
-    """An operation over `size` elements; pools take them as a square image of 64 channels, with even sides."""
+    """An operation over `size` elements; pools, of 2 x 2, take about as many: a square image of 64 channels."""
     read, written = OPERATIONS[operation]
     side = max(2, math.isqrt(size // 64) // 2 * 2)
     image = (1, side, side, 64) if "pool" in operation else (1, 1, 1, size)
@@ -81,62 +88,56 @@ def elementwise(operation: str, size: int, name: str = "") -> Shape:
     return Shape(name, f"{operation}:{size}", operation, image, image, int(read * count), int(written * count))
 
 
-# Per command: the pattern of `--shape`, in words and as a regular expression of its numbers, and what makes a row of them.
-FORMS = {
-    "gemm": ("MxKxN, as in 128x768x3072", r"N xN xN", gemm),
+# What `--shape` takes, in words; as a regular expression, N for a number above 0; and the function those numbers go to.
+FORMS: dict[str, tuple[str, str, Any]] = {
+    "gemm": ("MxKxN, as in 128x768x3072", "NxNxN", gemm),
     "conv": (
         "BATCHxHEIGHTxWIDTHxCHANNELS:OUT_CHANNELS:KERNEL[:STRIDE[:PADDING[:GROUPS]]], as in 1x56x56x64:64:3:1:1",
-        r"N xN xN xN :N :N (?::N (?::(\d+)(?::N )?)?)?", conv,
+        r"NxNxNxN:N:N(?::N(?::(\d+)(?::N)?)?)?", conv,
     ),
-    "elementwise": (f"OPERATION:SIZE, as in quantize:1000000, of {', '.join(OPERATIONS)}", rf"({'|'.join(OPERATIONS)}):N ", elementwise),
+    "elementwise": (
+        f"OPERATION:SIZE, as in quantize:1000000, of {', '.join(OPERATIONS)}", f"({'|'.join(OPERATIONS)}):N", elementwise,
+    ),
 }  # fmt: skip
 
 
 def parse(command: str, text: str) -> Shape:
     """A row from the command line."""
     words, pattern, make = FORMS[command]
-    match = re.fullmatch(pattern.replace("N ", "([1-9][0-9]*)"), text)
+    match = re.fullmatch(pattern.replace("N", "([1-9][0-9]*)"), text)
     if match is None:
         raise ValueError(f"--shape must be {words}; got {text!r}")
-    parts = [int(part) if part.isdecimal() else part for part in match.groups() if part is not None]
-    return make(*parts)  # type: ignore[operator,no-any-return]
+    shape: Shape = make(*(int(part) if part.isdecimal() else part for part in match.groups() if part is not None))
+    return shape
 
 
-def _resnet(size: int, channels: int, out: int, kernel: int, stride: int = 1) -> Shape:
-    return conv(1, size, size, channels, out, kernel, stride, kernel // 2, 1, "ResNet-50")
-
-
-def _mobile(size: int, channels: int, out: int, kernel: int = 1, stride: int = 1) -> Shape:
-    groups = channels if kernel > 1 and channels > 3 else 1
-    name = "MobileNetV3" if kernel == 5 else "MobileNetV2"
-    return conv(1, size, size, channels, out, kernel, stride, kernel // 2, groups, name)
+def _square(name: str, size: int, channels: int, out: int, kernel: int = 1, stride: int = 1) -> Shape:
+    """A square image, padded so that only the stride shrinks it; depthwise if the name says so."""
+    return conv(1, size, size, channels, out, kernel, stride, kernel // 2, channels if "depth" in name else 1, name)
 
 
 SHAPES = {
     "gemm": [
-        gemm(512, 512, 512, "square"), gemm(1024, 1024, 1024, "square"), gemm(2048, 2048, 2048, "square"),
-        gemm(3136, 64, 64, "K = 64"), gemm(3136, 64, 256, "K = 64"), gemm(512, 64, 512, "K = 64"),
-        gemm(128, 768, 768, "BERT-base"), gemm(128, 768, 3072, "BERT-base"), gemm(128, 3072, 768, "BERT-base"),
-        gemm(1, 768, 768, "BERT-base"), gemm(1, 768, 3072, "BERT-base"), gemm(1, 3072, 768, "BERT-base"),
-        gemm(1, 512, 2048, "LSTM gates"), gemm(64, 512, 2048, "LSTM gates"), gemm(1, 1024, 4096, "LSTM gates"),
-        gemm(64, 1024, 4096, "LSTM gates"), gemm(1, 2048, 1000, "ResNet-50"), gemm(64, 2048, 1000, "ResNet-50"),
-        gemm(1, 1280, 1000, "MobileNetV2"), gemm(1, 64, 10, "digits"), gemm(16, 256, 256, "small"),
+        *(gemm(n, n, n, "square") for n in (512, 1024, 2048)),
+        *(gemm(M, 64, N, "K = 64") for M, N in ((3136, 64), (3136, 256), (512, 512))),
+        *(gemm(M, K, N, "BERT-base") for M in (128, 1) for K, N in ((768, 768), (768, 3072), (3072, 768))),
+        *(gemm(M, K, 4 * K, "LSTM gates") for K in (512, 1024) for M in (1, 64)),
+        gemm(1, 2048, 1000, "ResNet-50"), gemm(64, 2048, 1000, "ResNet-50"), gemm(1, 1280, 1000, "MobileNetV2"),
+        gemm(1, 64, 10, "digits"), gemm(16, 256, 256, "small"),
     ],
     "conv": [
-        conv(1, 224, 224, 3, 64, 7, 2, 3, 1, "ResNet-50"),
-        _resnet(56, 64, 64, 1), _resnet(56, 64, 64, 3), _resnet(56, 64, 256, 1), _resnet(56, 256, 64, 1),
-        _resnet(56, 128, 128, 3, 2), _resnet(56, 256, 512, 1, 2), _resnet(28, 128, 128, 3), _resnet(28, 512, 128, 1),
-        _resnet(14, 256, 256, 3), _resnet(14, 1024, 256, 1), _resnet(14, 1024, 2048, 1, 2), _resnet(7, 512, 512, 3),
-        _resnet(7, 512, 2048, 1),
-        _mobile(224, 3, 32, 3, 2), _mobile(112, 32, 16), _mobile(112, 16, 96), _mobile(56, 144, 24),
-        _mobile(14, 384, 64), _mobile(7, 320, 1280),
-        _mobile(112, 32, 32, 3), _mobile(112, 96, 96, 3, 2), _mobile(56, 144, 144, 3), _mobile(28, 192, 192, 3),
-        _mobile(14, 384, 384, 3), _mobile(14, 576, 576, 3, 2), _mobile(7, 960, 960, 3), _mobile(28, 120, 120, 5),
-        _mobile(14, 672, 672, 5, 2),
+        *(_square("ResNet-50", *sizes) for sizes in (
+            (224, 3, 64, 7, 2), (56, 64, 64), (56, 64, 64, 3), (56, 64, 256), (56, 256, 64), (56, 128, 128, 3, 2),
+            (56, 256, 512, 1, 2), (28, 128, 128, 3), (28, 512, 128), (14, 256, 256, 3), (14, 1024, 256),
+            (14, 1024, 2048, 1, 2), (7, 512, 512, 3), (7, 512, 2048),
+        )),
+        *(_square("MobileNetV2", *sizes) for sizes in (
+            (224, 3, 32, 3, 2), (112, 32, 16), (112, 16, 96), (56, 144, 24), (14, 384, 64), (7, 320, 1280),
+        )),
+        *(_square("depthwise", size, channels, channels, *sizes) for size, channels, *sizes in (
+            (112, 32, 3), (112, 96, 3, 2), (56, 144, 3), (28, 192, 3), (14, 384, 3), (14, 576, 3, 2), (7, 960, 3),
+            (28, 120, 5), (14, 672, 5, 2),
+        )),
     ],
-    "elementwise": [
-        elementwise(operation, size, level)
-        for operation in OPERATIONS
-        for size, level in ((4096, "L1"), (65_536, "L2"), (1_000_000, "L3"), (32_000_000, "DRAM"))
-    ],
+    "elementwise": [elementwise(operation, size, level) for operation in OPERATIONS for level, size in LEVELS.items()],
 }  # fmt: skip
