@@ -183,6 +183,23 @@ int64_t nq_conv_workspace(const nq_packed *packed, const nq_epilogue *epilogue, 
 nq_status nq_conv(const nq_packed *packed, const nq_epilogue *epilogue, const void *x, int32_t batch, int32_t height,
                   int32_t width, void *y, void *workspace, int64_t workspace_bytes);
 
+/* ---- 7. The machine ---------------------------------------------------------------------------------------------- */
+
+/* What this CPU can do at best, on nq_get_num_threads() threads; the caller takes the time. A chain is a way to multiply
+ * in registers alone; its name lists its instructions, and is NULL beyond an instruction set's last. *macs: the
+ * multiply-adds that all threads did together, in some hundred nanoseconds for each thousand rounds. */
+const char *nq_peak_name(int isa, int chain);
+nq_status nq_peak(int isa, int chain, int64_t rounds, int64_t *macs);
+
+/* Moves bytes, `passes` times over the same memory. In each of `blocks` blocks it reads and writes, in bytes: */
+typedef enum {
+    NQ_READ,             /* 256 and   0 */
+    NQ_NARROW,           /* 256 and  64, as quantize does */
+    NQ_WIDEN,            /*  64 and 256, as dequantize does */
+    NQ_MERGE             /* 256 and 128, as an addition does */
+} nq_pattern;
+nq_status nq_stream(int isa, int32_t pattern, int64_t blocks, int64_t passes, const void *from, void *to);
+
 /* cffi: end */
 
 #endif

@@ -33,6 +33,7 @@ LAYERS = [
     {"data"},
     {"models"},
     {"demo", "viz"},
+    {"bench"},
     {"cli", "testing"},
     {"__main__", ""},
 ]
@@ -40,7 +41,7 @@ LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 
 # Who may include what. Intrinsics live under x86/ and arm/ only, and only dispatch.c names an instruction set's table.
 INCLUDES = {
-    "": {"nanoquant.h", "ukernel.h", "framework.h", "numerics.h"},
+    "": {"nanoquant.h", "ukernel.h", "framework.h", "numerics.h", "stream.h"},
     "ref": {"../ukernel.h", "../numerics.h", "../rows.h", "vec_scalar.h"},
     "x86": {
         "x86.h",
@@ -53,6 +54,7 @@ INCLUDES = {
         "../ukernel.h",
         "../framework.h",
         "../rows.h",
+        "../stream.h",
         "immintrin.h",
         "cpuid.h",
     },
@@ -62,6 +64,7 @@ HEADERS = {
     "ukernel.h": {"nanoquant.h"},
     "framework.h": {"ukernel.h"},
     "numerics.h": set(),
+    "stream.h": set(),
     "x86.h": {"../ukernel.h"},
     "epilogue_256.h": set(),
     "epilogue_512.h": set(),

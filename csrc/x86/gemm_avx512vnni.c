@@ -110,6 +110,8 @@ const nq_isa nq_isa_avx512vnni = {
              {ENTRIES_6(4)}},
     .forms = NQ_FLOAT_FORMS,
     .rows = &nq_rows_avx512,
+    .chains = {{"vpdpbusd zmm", nq_multiply_avx512vnni}},
+    .stream = nq_stream_avx512,
 };
 
 #endif

@@ -56,6 +56,6 @@ static void ukernel_6x16c4(const nq_tile *t) { tile(t, 6); }
     .max_rows = {0, 6, 0, 0, 0},                                                                                       \
     .gemm = {{0},                                                                                                      \
              {0, ukernel_1x16c4, ukernel_2x16c4, ukernel_3x16c4, ukernel_4x16c4, ukernel_5x16c4, ukernel_6x16c4}},     \
-    .forms = NQ_FLOAT_FORMS, .rows = &nq_rows_avx2
+    .forms = NQ_FLOAT_FORMS, .rows = &nq_rows_avx2, .stream = nq_stream_avx2
 
 #endif
