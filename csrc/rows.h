@@ -14,6 +14,26 @@
 #ifndef NQ_ROWS_H
 #define NQ_ROWS_H
 
+/* BLOCK bytes, of which `left` exist; the others are `filler`. */
+INLINE vb load_some(const uint8_t *x, int64_t left, uint8_t filler) {
+    uint8_t rest[BLOCK];
+    if (left >= BLOCK)
+        return load_bytes(x);
+    store_bytes(rest, all_bytes(filler));
+    memcpy(rest, x, (size_t)left);
+    return load_bytes(rest);
+}
+
+INLINE void store_some(uint8_t *y, vb x, int64_t left) {
+    uint8_t rest[BLOCK];
+    if (left >= BLOCK) {
+        store_bytes(y, x);
+        return;
+    }
+    store_bytes(rest, x);
+    memcpy(y, rest, (size_t)left);
+}
+
 /* W integers as float32: q - base, exact. */
 INLINE vf read_steps(const uint8_t *x, const nq_source *s) {
     return to_float((widen(x) ^ all_ints(s->flip)) - all_ints(s->base));
@@ -153,25 +173,13 @@ static int64_t sum_bytes(const uint8_t *x, int64_t count) {
     while (count > 0) {
         vi sum = all_ints(0);
         int32_t lanes[W];
-        for (int64_t block = 0; block < FLUSH && count > 0; block++, x += BLOCK, count -= BLOCK) {
-            uint8_t rest[BLOCK] = {0};
-            if (count < BLOCK)
-                memcpy(rest, x, (size_t)count);
-            sum = add_bytes(sum, load_bytes(count < BLOCK ? rest : x));
-        }
+        for (int64_t block = 0; block < FLUSH && count > 0; block++, x += BLOCK, count -= BLOCK)
+            sum = add_bytes(sum, load_some(x, count, 0));
         memcpy(lanes, &sum, sizeof lanes);
         for (int j = 0; j < W; j++)
             total += lanes[j];
     }
     return total;
 }
-
-#define NQ_ROWS                                                                                                        \
-    {                                                                                                                  \
-        .quantize = quantize, .dequantize = dequantize,                                                                \
-        .point = {[NQ_REQUANTIZE] = requantize, [NQ_ADD] = add, [NQ_MUL] = mul, [NQ_SCALE_SHIFT] = scale_shift,        \
-                  [NQ_CLAMP] = clamp, [NQ_LOOKUP] = look_up},                                                          \
-        .sum_bytes = sum_bytes,                                                                                        \
-    }
 
 #endif

@@ -97,10 +97,25 @@ typedef struct {
 
 typedef void nq_point_row(const nq_point *p, const uint8_t *a, const uint8_t *b, int64_t count, uint8_t *y);
 
+/* One output pixel of a pooling layer: where its window lies. Strides in bytes, at most 65535 taps. */
+typedef struct {
+    const uint8_t *x;
+    int64_t height, width, line_stride, pixel_stride;
+} nq_window;
+
+/* rows*.h */
 typedef struct {
     int (*quantize)(const float *x, int64_t count, const nq_target *t, uint8_t *q);      /* 1: x holds a NaN */
     void (*dequantize)(const uint8_t *q, int64_t count, const nq_source *s, float *x);
     nq_point_row *point[NQ_OP_COUNT];                                                    /* one for each nq_op */
+    void (*max_window)(const nq_window *w, int64_t channels, uint8_t flip, uint8_t *y);
+    void (*average_window)(const nq_window *w, int64_t channels, const nq_source *s, const nq_target *t, float divisor,
+                           uint8_t *y);
+    void (*softmax)(const uint8_t *x, int64_t count, uint8_t flip, const int32_t exponentials[256], const nq_target *t,
+                    uint8_t *y);
+    void (*layer_norm)(const uint8_t *x, int64_t count, const nq_source *s, const float *weight, const float *bias,
+                       double eps, const nq_target *t, uint8_t *y);
+    int (*range)(const float *x, int64_t count, float *low, float *high);                /* 1: x holds a NaN */
     int64_t (*sum_bytes)(const uint8_t *x, int64_t count);
 } nq_rows;
 

@@ -6,5 +6,7 @@
 
 #include "vec_scalar.h"
 #include "../rows.h"
+#include "../rows_norm.h"
+#include "../rows_pool.h"
 
 const nq_rows nq_rows_ref = NQ_ROWS;

@@ -8,6 +8,8 @@
 BEGIN_TARGET("avx2,fma")
 #include "vec_avx2.h"
 #include "../rows.h"
+#include "../rows_norm.h"
+#include "../rows_pool.h"
 END_TARGET
 
 const nq_rows nq_rows_avx2 = NQ_ROWS;

@@ -1,10 +1,10 @@
-"""What happens between two products, by the C library; `pointwise` says what each function computes.
+"""What happens between two products, by the C library; `pointwise` and `pooling` say what each function computes.
 
 Arrays are 8-bit integers in memory order, so that an image has its channels last. They are C-contiguous, or lie so but
 for their last axis, which may be a part of a longer one: y[..., 16:32] is where a concatenation writes its second part.
 `out` is such an array, and may be an input itself.
 
-Before: `pointwise`, `native`. After: `nanoquant.qtensor`.
+Before: `pointwise`, `pooling`, `native`. After: `nanoquant.qtensor`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .grid import Grid, Integers, Limits
 from .native import DTYPES, check, ffi, isa_number, lib, pointer
-from .pointwise import Grid, Limits
-
-Integers = NDArray[Any]
+from .pooling import Adaptive, Windows
+from .tables import exponentials
 
 
 def _set_grid(target: Any, grid: Grid) -> None:
@@ -133,3 +133,122 @@ def lookup(q: Integers, table: Integers, out: Integers | None = None, isa: int |
     operation = ffi.new("nq_pointwise *")
     operation.op, operation.table = lib.NQ_LOOKUP, pointer("uint8_t[]", table)
     return _run("lookup", operation, q, None, table.dtype, out, isa)
+
+
+# ---- rows ------------------------------------------------------------------------------------------------------------
+
+
+def _new_grid(grid: Grid) -> Any:
+    target = ffi.new("nq_grid *")
+    _set_grid(target, grid)
+    return target
+
+
+def _output(what: str, shape: tuple[int, ...], dtype: np.dtype[Any], out: Integers | None) -> Integers:
+    if out is None:
+        return np.empty(shape, dtype)
+    if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous:
+        raise ValueError(f"{what}: `out` must be contiguous {dtype} of shape {shape}; got {out.dtype} {out.shape}")
+    return out
+
+
+def softmax(q: Integers, x: Grid, y: Grid, out: Integers | None = None, isa: int | None = None) -> Integers:
+    """`pointwise.softmax`, over the last axis of a C-contiguous array."""
+    _take("softmax", q, x)
+    out = _output("softmax", q.shape, y.dtype, out)
+    columns = q.shape[-1]
+    check(
+        lib.nq_softmax(
+            isa_number() if isa is None else isa, q.size // columns if columns else 0, columns, _new_grid(x),
+            pointer("char[]", q), pointer("int32_t[]", exponentials(x.scale)), _new_grid(y), pointer("char[]", out),
+        ), "softmax",
+    )  # fmt: skip
+    return out
+
+
+def layer_norm(
+    q: Integers, x: Grid, weight: NDArray[np.float32], bias: NDArray[np.float32], eps: float, y: Grid,
+    out: Integers | None = None, isa: int | None = None,
+) -> Integers:  # fmt: skip
+    """`pointwise.layer_norm`, over the last axis of a C-contiguous array."""
+    _take("layer_norm", q, x)
+    out = _output("layer_norm", q.shape, y.dtype, out)
+    columns = q.shape[-1]
+    for name, values in (("weight", weight), ("bias", bias)):
+        if values.shape != (columns,) or values.dtype != np.float32:
+            raise ValueError(f"{name} must be float32 of shape ({columns},); got {values.dtype} of {values.shape}")
+    check(
+        lib.nq_layer_norm(
+            isa_number() if isa is None else isa, q.size // columns if columns else 0, columns, _new_grid(x),
+            pointer("char[]", q), pointer("float[]", weight), pointer("float[]", bias), eps, _new_grid(y),
+            pointer("char[]", out),
+        ), "layer_norm",
+    )  # fmt: skip
+    return out
+
+
+# ---- pooling ---------------------------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=256)
+def _pooling(
+    windows: Windows, shape: tuple[int, ...], dtype: np.dtype[Any], average: bool, zero_point: int, padding: bool,
+    divisor: int,
+) -> Any:  # fmt: skip
+    pooling = ffi.new("nq_pooling *")
+    pooling.batch, height, width, pooling.channels = shape
+    pooling.average, pooling.adaptive = average, isinstance(windows, Adaptive)
+    pooling.dtype, pooling.zero_point = DTYPES[dtype], zero_point
+    pooling.include_padding, pooling.divisor = padding, divisor
+    for axis, size in enumerate((height, width)):
+        out = windows.out_size(axis, size)
+        if min(size, out) < 1:
+            raise ValueError(f"an image of {height} x {width} holds no window of {windows}")
+        pooling.size[axis], pooling.out[axis], pooling.dilation[axis] = size, out, 1
+        if not isinstance(windows, Adaptive):
+            pooling.kernel[axis], pooling.stride[axis] = windows.kernel[axis], windows.stride[axis]
+            pooling.padding[axis], pooling.dilation[axis] = windows.padding[axis], windows.dilation[axis]
+    return pooling
+
+
+def _pool(what: str, pooling: Any, q: Integers, out: Integers | None, isa: int | None) -> Integers:
+    shape = (pooling.batch, pooling.out[0], pooling.out[1], pooling.channels)
+    out = _output(what, shape, q.dtype, out)
+    number = isa_number() if isa is None else isa
+    check(lib.nq_pool(number, pooling, pointer("char[]", q), pointer("char[]", out)), what)
+    return out
+
+
+def max_pool(q: Integers, windows: Windows, out: Integers | None = None, isa: int | None = None) -> Integers:
+    """`pooling.max_pool`."""
+    lowest = -128 if q.dtype.kind == "i" else 0
+    return _pool("max_pool", _pooling(windows, q.shape, q.dtype, False, lowest, True, 0), q, out, isa)
+
+
+def mean_pool(
+    q: Integers, zero_point: int, windows: Windows, include_padding: bool = True, divisor: int | None = None,
+    out: Integers | None = None, isa: int | None = None,
+) -> Integers:  # fmt: skip
+    """`pooling.mean_pool`."""
+    pooling = _pooling(windows, q.shape, q.dtype, True, zero_point, include_padding, divisor or 0)
+    return _pool("mean_pool", pooling, q, out, isa)
+
+
+# ---- dynamic ranges --------------------------------------------------------------------------------------------------
+
+
+def value_range(x: NDArray[np.float32], isa: int | None = None) -> tuple[float, float]:
+    """(min, max) of a C-contiguous array that is not empty. Raises ValueError on NaN and infinity."""
+    low, high = ffi.new("float *"), ffi.new("float *")
+    status = lib.nq_range(isa_number() if isa is None else isa, pointer("float[]", x), x.size, low, high)
+    if status == lib.NQ_NOT_FINITE:
+        raise ValueError(f"the input of shape {x.shape} holds NaN or infinity: no scale can represent its range")
+    check(status, "value_range")
+    return low[0], high[0]
+
+
+def choose_dynamic_qparams(min_val: float, max_val: float, quant_min: int, quant_max: int) -> tuple[float, int]:
+    """`qparams.choose_dynamic_qparams`, for 8-bit integers."""
+    scale, zero_point = ffi.new("double *"), ffi.new("int32_t *")
+    check(lib.nq_choose_qparams(min_val, max_val, quant_min, quant_max, scale, zero_point), "choose_dynamic_qparams")
+    return scale[0], zero_point[0]

@@ -10,51 +10,16 @@ quantize and dequantize themselves are `affine`.
 Where torch's answer is one definite thing, this is it, bit for bit: `add` and `mul` are what its vector code computes
 (the last few elements of its arrays, fewer than a vector, take another road there, and may differ by a step).
 
-Before: `affine`. After: `elementwise`, which runs the C code.
+Before: `tables`. After: `elementwise`, which runs the C code.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
-from numpy.typing import NDArray
 
 from ..numerics import fma
-
-Integers = NDArray[Any]
-Floats = NDArray[np.float32]
-Limits = tuple[int, int]
-
-
-class Grid(NamedTuple):
-    """What an 8-bit integer means: scale * (q - zero_point).
-
-    >>> Grid(0.5, 128).limits, Grid(0.5, 0, np.dtype(np.int8)).limits
-    ((0, 255), (-128, 127))
-    """
-
-    scale: float
-    zero_point: int
-    dtype: np.dtype[Any] = np.dtype(np.uint8)
-
-    @property
-    def limits(self) -> Limits:
-        """The dtype's ends."""
-        return (-128, 127) if self.dtype.kind == "i" else (0, 255)
-
-    @property
-    def relu(self) -> Limits:
-        """The limits of a result that is not negative."""
-        return self.zero_point, self.limits[1]
-
-    def steps(self, q: Integers) -> Floats:
-        """q - zero_point, exact."""
-        return np.asarray(q.astype(np.float32) - np.float32(self.zero_point))
-
-    def inverse(self) -> np.float32:
-        """f32(1 / scale)."""
-        return np.float32(1) / np.float32(self.scale)
+from .grid import Floats, Grid, Integers, Limits
+from .tables import exponentials
 
 
 def write(v: Floats, y: Grid, limits: Limits | None = None) -> Integers:
@@ -114,3 +79,40 @@ def scale_shift(q: Integers, x: Grid, factor: Floats, shift: Floats, y: Grid, li
         v = fma(q - z_x, factor, shift)
     """
     return write(fma(x.steps(q), factor, shift), y, limits)
+
+
+# ---- rows ------------------------------------------------------------------------------------------------------------
+
+
+def softmax(q: Integers, x: Grid, y: Grid) -> Integers:
+    """e^x_i / sum_j e^x_j over the last axis, with a table for e^x and an exact sum.
+
+        t_i = exponentials[max(q) - q_i]                        `tables.exponentials`: rint(2^24 e^(-s_x d))
+        v_i = t_i * ((1 / s_y) / f32(sum_j t_j))
+
+    >>> softmax(np.array([[0, 0, 100, 100]], np.uint8), Grid(0.1, 0), Grid(1 / 256, 0))
+    array([[  0,   0, 128, 128]], dtype=uint8)
+    """
+    if q.size == 0:
+        return np.zeros(q.shape, y.dtype)
+    wide = q.astype(np.int64)
+    terms = exponentials(x.scale)[wide.max(axis=-1, keepdims=True) - wide]
+    total = terms.sum(axis=-1, keepdims=True, dtype=np.int64).astype(np.float32)
+    with np.errstate(over="ignore", under="ignore"):
+        return write(terms.astype(np.float32) * (y.inverse() / total), y)
+
+
+def layer_norm(q: Integers, x: Grid, weight: Floats, bias: Floats, eps: float, y: Grid) -> Integers:
+    """(x - mean) / sqrt(variance + eps) * weight + bias over the last axis of n elements.
+
+    s = sum (q - z_x), ss = sum (q - z_x)^2                  exact
+    mean = f32(s / n), factor = f32(s_x / sqrt((n ss - s^2) / n^2 * s_x^2 + eps))       in float64
+    v = ((q - z_x - mean) * factor * weight + bias) * (1 / s_y)                         in float32
+    """
+    steps = q.astype(np.int64) - x.zero_point
+    n, scale = q.shape[-1], np.float64(np.float32(x.scale))
+    total, squares = steps.sum(axis=-1, keepdims=True), np.square(steps).sum(axis=-1, keepdims=True)
+    variance = (n * squares - total * total) / np.float64(n * n) * (scale * scale) + eps
+    mean, factor = (total / np.float64(n)).astype(np.float32), (scale / np.sqrt(variance)).astype(np.float32)
+    with np.errstate(over="ignore", under="ignore"):
+        return write(((steps.astype(np.float32) - mean) * factor * weight + bias) * y.inverse(), y)
