@@ -36,6 +36,7 @@ _MESSAGES = {
     lib.NQ_ACCUMULATOR: "the accumulator may leave int32",
     lib.NQ_WORKSPACE: "the workspace is too small",
     lib.NQ_NAN: "cannot quantize NaN",
+    lib.NQ_NOT_FINITE: "the input holds NaN or infinity",
 }
 
 
