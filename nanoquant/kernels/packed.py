@@ -4,7 +4,7 @@
          | pack, once per instruction set          csrc/pack.c
          | bind, once per set of input and output scales          csrc/bind.c
          v
-    conv2d(x), linear(x)                           csrc/conv.c, csrc/gemm.c
+    conv(x), linear(x)                             csrc/conv.c, csrc/gemm.c
 
 The plain int8 weights stay: they are what a file stores and what `weight()` of a layer shows. Packed forms are made
 from them when they are first needed, and never shared between layers.
@@ -15,6 +15,7 @@ Before: `native`. After: `nanoquant.qtensor`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,8 @@ from .. import numerics
 from ..numerics import Profile
 from .native import DTYPES, aligned, check, ffi, isa_number, lib, pointer, workspace
 
-Pair = tuple[int, int]
+Sizes = tuple[int, ...]
+AXES = {3: "length", 4: "height x width", 5: "depth x height x width"}
 
 
 class Input(NamedTuple):
@@ -53,28 +55,29 @@ class Output(NamedTuple):
 
 @dataclass
 class _Bound:
-    """One epilogue and the memory its pointers point to."""
+    """One epilogue for each phase and the memory its pointers point to."""
 
     epilogue: Any
-    tables: tuple[NDArray[Any], ...]
+    tables: list[tuple[NDArray[Any], ...]]
 
 
 @dataclass
 class _Packed:
-    """One instruction set's form of the weights."""
+    """One instruction set's form of the weights, for each phase of the convolution (one, unless it is transposed)."""
 
     struct: Any
-    arrays: tuple[NDArray[Any], ...]
+    arrays: list[tuple[NDArray[Any], ...]]
     bound: dict[tuple[Input, Output], _Bound] = field(default_factory=dict)
 
 
 class PackedWeights:
     """Int8 weights with everything a layer needs but its input and output scales.
 
-    weights: int8 (out_channels, in_channels / groups, kernel_height, kernel_width); a linear layer's kernel is 1 x 1.
-    scale: float32 of shape () per tensor or (out_channels,) per channel. zero_point: int of the same shape. bias:
-    float32 (out_channels,) or None. Raises ValueError when shapes do not fit, and at the first call with scales for
-    which the arithmetic would not be exact (`numerics.bind`).
+    weights: int8 (out_channels, in_channels / groups, *kernel), transposed or not; the kernel has one, two or three axes,
+    and a linear layer's one pixel. scale: float32 of shape () per tensor or (out_channels,) per channel. zero_point: int
+    of the same shape. bias: float32 (out_channels,) or None. stride, padding, dilation, output_padding: one number, or
+    one for each axis. Raises ValueError when shapes do not fit, and at the first call with scales for which the
+    arithmetic would not be exact (`numerics.bind`).
 
     >>> w = PackedWeights(np.ones((2, 3, 1, 1), np.int8), np.float32(0.5), np.int64(0))
     >>> w.linear(np.array([[1, 2, 3]], np.uint8), Input(1.0, 0), Output())
@@ -89,15 +92,19 @@ class PackedWeights:
         scale: NDArray[np.float32],
         zero_point: NDArray[np.int64],
         bias: NDArray[np.float32] | None = None,
-        stride: Pair = (1, 1),
-        padding: Pair = (0, 0),
-        dilation: Pair = (1, 1),
+        stride: Sizes | int = 1,
+        padding: Sizes | int = 0,
+        dilation: Sizes | int = 1,
         groups: int = 1,
         profile: Profile = Profile.fbgemm,
+        transposed: bool = False,
+        output_padding: Sizes | int = 0,
     ) -> None:
+        if weights.ndim not in AXES or weights.dtype != np.int8:
+            raise ValueError(
+                f"weights must be int8 with 3, 4 or 5 dimensions; got {weights.dtype} of shape {weights.shape}"
+            )
         out_channels = weights.shape[0]
-        if weights.ndim != 4 or weights.dtype != np.int8:
-            raise ValueError(f"weights must be int8 with 4 dimensions; got {weights.dtype} of shape {weights.shape}")
         if scale.shape not in ((), (out_channels,)) or scale.shape != zero_point.shape:
             raise ValueError(
                 f"scale and zero_point must both have shape () or ({out_channels},), one per output channel; "
@@ -110,9 +117,21 @@ class PackedWeights:
         self.weights = np.asarray(weights, order="C")
         self.scale, self.zero_point = scale.astype(np.float32), zero_point.astype(np.int64)
         self.bias = None if bias is None else np.asarray(bias, dtype=np.float32, order="C")
-        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.stride, self.padding = self._sizes("stride", stride, 1), self._sizes("padding", padding, 0)
+        self.dilation, self.groups = self._sizes("dilation", dilation, 1), groups
+        self.transposed, self.output_padding = transposed, self._sizes("output_padding", output_padding, 0)
         self.profile = profile
         self._packed: dict[int, _Packed] = {}
+
+    def _sizes(self, name: str, value: Sizes | int, least: int) -> Sizes:
+        """One number for each axis of the kernel."""
+        axes = self.weights.ndim - 2
+        sizes = (value,) * axes if isinstance(value, int) else tuple(value)
+        if len(sizes) != axes or min(sizes) < least:
+            raise ValueError(
+                f"{name} must be one integer of at least {least}, or {axes}, one for each axis; got {value}"
+            )
+        return sizes
 
     @property
     def in_channels(self) -> int:
@@ -129,36 +148,52 @@ class PackedWeights:
         del memo
         return PackedWeights(
             self.weights, self.scale, self.zero_point, self.bias,
-            self.stride, self.padding, self.dilation, self.groups, self.profile,
+            self.stride, self.padding, self.dilation, self.groups, self.profile, self.transposed, self.output_padding,
         )  # fmt: skip
 
-    def out_shape(self, batch: int, height: int, width: int) -> tuple[int, int, int, int]:
-        """(batch, out_height, out_width, out_channels) for an input of this size."""
-        kernel = self.weights.shape[2:]
-        sizes = []
-        for size, pad, span, step, k in zip(
-            (height, width), self.padding, self.dilation, self.stride, kernel, strict=True
-        ):
-            reach = span * (k - 1) + 1
-            if size + 2 * pad < reach:
-                raise ValueError(
-                    f"the input is too small: {height} x {width} with padding {self.padding} "
-                    f"holds no kernel of {kernel[0]} x {kernel[1]} with dilation {self.dilation}"
-                )
-            sizes.append((size + 2 * pad - reach) // step + 1)
-        return batch, sizes[0], sizes[1], self.out_channels
+    def out_shape(self, shape: Sizes) -> Sizes:
+        """(batch, *out_size, out_channels) for an input of shape (batch, *size, in_channels).
 
-    def conv2d(
+        out_size = (size + 2 * padding - span) // stride + 1,    span = dilation * (kernel - 1) + 1
+        out_size = (size - 1) * stride + span - 2 * padding + output_padding    if transposed
+        """
+        if len(shape) != self.weights.ndim or shape[-1] != self.in_channels:
+            raise ValueError(
+                f"the layer takes inputs of shape (batch, {AXES[self.weights.ndim]}, channels) and has {self.in_channels} "
+                f"input channels; got an input with {shape[-1]}, of shape {shape}"
+            )
+        sizes = []
+        for size, kernel, stride, padding, dilation, extra in zip(
+            shape[1:-1],
+            self.weights.shape[2:],
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.output_padding,
+            strict=True,
+        ):
+            span = dilation * (kernel - 1) + 1
+            if self.transposed:
+                sizes.append((size - 1) * stride + span - 2 * padding + extra if size else 0)
+            else:
+                sizes.append((size + 2 * padding - span) // stride + 1)
+        if min(sizes) < 1:
+            raise ValueError(
+                f"the input is too small: {' x '.join(map(str, shape[1:-1]))} with padding {self.padding} gives no output "
+                f"for a kernel of {' x '.join(map(str, self.weights.shape[2:]))} with dilation {self.dilation}"
+            )
+        return shape[0], *sizes, self.out_channels
+
+    def conv(
         self, x: NDArray[Any], given: Input, wanted: Output, out: NDArray[Any] | None = None, isa: str | None = None
     ) -> NDArray[Any]:
-        """Runs the layer on x: (batch, height, width, in_channels), uint8 or int8, C-contiguous.
+        """Runs the layer on x: (batch, *size, in_channels), uint8 or int8, C-contiguous; size has the kernel's axes.
 
-        Returns (batch, out_height, out_width, out_channels): `out` if given, else a new array.
+        Returns (batch, *out_size, out_channels), as `out_shape` says: `out` if given, else a new array.
         """
-        batch, height, width, channels = x.shape
-        if channels != self.in_channels:
-            raise ValueError(f"the layer has {self.in_channels} input channels; got an input with {channels}")
-        return self._run(x, (batch, height, width), self.out_shape(batch, height, width), given, wanted, out, isa)
+        shape = self.out_shape(x.shape)
+        size = x.shape[0], *(1,) * (5 - x.ndim), *x.shape[1:-1]
+        return self._run(x, size, shape, given, wanted, out, isa)
 
     def linear(
         self, x: NDArray[Any], given: Input, wanted: Output, out: NDArray[Any] | None = None, isa: str | None = None
@@ -167,13 +202,13 @@ class PackedWeights:
         rows, features = x.shape
         if features != self.in_channels:
             raise ValueError(f"the layer has {self.in_channels} input features; got an input with {features}")
-        return self._run(x, (1, 1, rows), (rows, self.out_channels), given, wanted, out, isa)
+        return self._run(x, (1, 1, 1, rows), (rows, self.out_channels), given, wanted, out, isa)
 
     def _run(
         self,
         x: NDArray[Any],
-        size: tuple[int, int, int],
-        shape: tuple[int, ...],
+        size: Sizes,
+        shape: Sizes,
         given: Input,
         wanted: Output,
         out: NDArray[Any] | None,
@@ -198,20 +233,26 @@ class PackedWeights:
             packed.struct, epilogue, pointer("char[]", x), *size, pointer("char[]", out),
             pointer("char[]", scratch), scratch.nbytes,
         )  # fmt: skip
-        check(status, "conv2d")
+        check(status, "conv")
         return out
 
     def _pack(self, isa: int) -> _Packed:
         """This instruction set's form of the weights; made at the first call."""
-        if isa in self._packed:
-            return self._packed[isa]
-        struct = ffi.new("nq_packed *")
-        shape = struct.shape
+        if isa not in self._packed:
+            phases = prod(self.stride) if self.transposed else 1
+            struct = ffi.new("nq_packed[]", phases)
+            self._packed[isa] = _Packed(struct, [self._pack_phase(struct[i], isa, i) for i in range(phases)])
+        return self._packed[isa]
+
+    def _pack_phase(self, struct: Any, isa: int, phase: int) -> tuple[NDArray[Any], ...]:
+        """Fills the structure; returns the memory its pointers point to."""
+        shape, absent = struct.shape, 5 - self.weights.ndim
         shape.in_channels, shape.out_channels, shape.groups = self.in_channels, self.out_channels, self.groups
-        shape.kernel, shape.stride = list(self.weights.shape[2:]), list(self.stride)
-        shape.padding, shape.dilation = list(self.padding), list(self.dilation)
-        struct.isa = isa
-        check(lib.nq_pack_sizes(struct), f"packing weights of shape {self.weights.shape}")
+        shape.kernel, shape.stride = [1] * absent + [*self.weights.shape[2:]], [1] * absent + [*self.stride]
+        shape.padding, shape.dilation = [0] * absent + [*self.padding], [1] * absent + [*self.dilation]
+        shape.transposed, shape.output_padding = self.transposed, [0] * absent + [*self.output_padding]
+        struct.isa, struct.phase = isa, phase
+        check(lib.nq_pack_sizes(ffi.addressof(struct)), f"packing weights of shape {self.weights.shape}")
         strips = aligned(struct.weight_bytes)
         col_offset, magnitude = np.empty(self.out_channels, np.int32), np.empty(self.out_channels, np.int64)
         arrays: tuple[NDArray[Any], ...] = (strips, col_offset, magnitude)
@@ -224,16 +265,15 @@ class PackedWeights:
             table = np.empty(struct.table_length, np.int32)
             struct.zero_point, zero_points = pointer("int32_t[]", table), pointer("int32_t[]", given)
             arrays += (table,)
-        check(lib.nq_pack(struct, pointer("int8_t[]", self.weights), zero_points), "packing weights")
-        self._packed[isa] = packed = _Packed(struct, arrays)
-        return packed
+        check(lib.nq_pack(ffi.addressof(struct), pointer("int8_t[]", self.weights), zero_points), "packing weights")
+        return arrays
 
     def _bind(self, packed: _Packed, given: Input, wanted: Output) -> _Bound:
         """The epilogue for these scales, kept for the next call."""
         key = (given, wanted)
         if key in packed.bound:
             return packed.bound[key]
-        binding, epilogue = ffi.new("nq_binding *"), ffi.new("nq_epilogue *")
+        binding, epilogue = ffi.new("nq_binding *"), ffi.new("nq_epilogue[]", len(packed.arrays))
         binding.profile = self.profile.value
         binding.x_dtype, binding.x_scale, binding.x_zero_point = DTYPES[given.dtype], given.scale, given.zero_point
         binding.relu = wanted.relu
@@ -254,19 +294,22 @@ class PackedWeights:
         binding.per_channel, binding.w_scale = self.scale.ndim, pointer("float[]", scale)
         if self.bias is not None and not wanted.accumulators:
             binding.bias = pointer("float[]", self.bias)
-        floats, ints = (np.empty((k, packed.struct.table_length), t) for k, t in ((2, np.float32), (3, np.int32)))
-        epilogue.badd, epilogue.mul = (pointer("float[]", table) for table in floats)
-        epilogue.init, epilogue.multiplier, epilogue.shift = (pointer("int32_t[]", table) for table in ints)
-        status = lib.nq_bind(packed.struct, binding, epilogue, ffi.new("int32_t *"))
-        if status != lib.NQ_OK:
-            self._explain(packed, given, wanted)
-            check(status, "binding scales")
+        tables = []
+        for phase in range(len(packed.arrays)):
+            struct, e = packed.struct[phase], epilogue[phase]
+            floats, ints = (np.empty((k, struct.table_length), t) for k, t in ((2, np.float32), (3, np.int32)))
+            e.badd, e.mul = (pointer("float[]", table) for table in floats)
+            e.init, e.multiplier, e.shift = (pointer("int32_t[]", table) for table in ints)
+            status = lib.nq_bind(ffi.addressof(struct), binding, ffi.addressof(e), ffi.new("int32_t *"))
+            if status != lib.NQ_OK:
+                self._explain(packed.arrays[phase][2], given, wanted)
+                check(status, "binding scales")
+            tables.append((*ints, *floats))
         if len(packed.bound) >= self.BOUND_KEPT:
             packed.bound.clear()
-        packed.bound[key] = bound = _Bound(epilogue, (*ints, *floats))
+        packed.bound[key] = bound = _Bound(epilogue, tables)
         return bound
 
-    def _explain(self, packed: _Packed, given: Input, wanted: Output) -> None:
+    def _explain(self, magnitude: NDArray[np.int64], given: Input, wanted: Output) -> None:
         """Raises the error that the specification gives for scales the library refused."""
-        magnitude = packed.arrays[2]
         numerics.bind(self.profile, given.scale, self.scale, self.bias, magnitude, wanted.scale)
