@@ -131,7 +131,7 @@ def conv2d(x: QTensor, packed: PackedWeights, scale: float, zero_point: int, rel
     q = _check_input("conv2d", x)
     check_image(q.shape, packed.in_channels)
     qparams = per_tensor(scale, zero_point, q.dtype)
-    y = packed.conv2d(q.channels_last(), given(q.qparams), wanted(qparams, relu))
+    y = packed.conv(q.channels_last(), given(q.qparams), wanted(qparams, relu))
     return QTensor(y.transpose(0, 3, 1, 2), qparams, q.origin)
 
 
