@@ -28,13 +28,7 @@ int nq_grid_is_sane(const nq_grid *grid) {
 int nq_scale_is_sane(float scale) { return scale >= FLT_MIN && scale <= FLT_MAX; }
 
 nq_source nq_source_of(const nq_grid *grid) {
-    const uint8_t flip = grid->dtype == NQ_S8 ? 0x80 : 0;
-    return (nq_source){
-        .scale = grid->scale,
-        .offset = -(grid->scale * (float)grid->zero_point),
-        .base = grid->zero_point + flip,
-        .flip = flip,
-    };
+    return (nq_source){grid->scale, -(grid->scale * (float)grid->zero_point), grid->zero_point, grid->dtype == NQ_S8};
 }
 
 nq_target nq_target_of(const nq_grid *grid, int32_t quant_min, int32_t quant_max) {
@@ -82,7 +76,7 @@ static int operation_is_sane(const nq_pointwise *o, int64_t columns) {
         for (int64_t c = 0; c < columns; c++)
             if (!(o->mul[c] >= -FLT_MAX && o->mul[c] <= FLT_MAX && o->shift[c] >= -FLT_MAX && o->shift[c] <= FLT_MAX))
                 return 0;
-    return o->op == NQ_CLAMP || (nq_grid_is_sane(&o->a) && (!binary || nq_grid_is_sane(&o->b)));
+    return o->op == NQ_CLAMP || (nq_grid_is_sane(&o->a) && (!binary || (nq_grid_is_sane(&o->b) && o->b.dtype == o->a.dtype)));
 }
 
 static void run_item(void *context, int64_t item) {
@@ -128,10 +122,6 @@ nq_status nq_point_rows(int isa, const nq_pointwise *o, int64_t rows, int64_t co
         .shift = o->shift,
         .table = o->table,
     };
-    if (o->op == NQ_ADD) {
-        p.point.a.base = p.point.a.flip;
-        p.point.b.base = p.point.b.flip;
-    }
     nq_for(p.cut.parallel, p.cut.items, run_item, &p);
     return NQ_OK;
 }
