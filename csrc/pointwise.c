@@ -12,12 +12,10 @@
 
 typedef struct {
     const nq_pointwise *operation;
-    nq_point_row *row;
+    nq_point_kernel *kernel;
     nq_point point;
     nq_cut cut;
-    const uint8_t *a, *b;
-    uint8_t *y;
-    int64_t a_stride, b_stride, y_stride;
+    nq_area area;
 } pass;
 
 int nq_grid_is_sane(const nq_grid *grid) {
@@ -87,9 +85,13 @@ static void run_item(void *context, int64_t item) {
         point.mul += piece.column;
         point.shift += piece.column;
     }
-    for (int64_t r = piece.row; r < piece.row + piece.rows; r++)
-        p->row(&point, p->a + r * p->a_stride + piece.column, p->b + r * p->b_stride + piece.column, piece.columns,
-               p->y + r * p->y_stride + piece.column);
+    nq_area area = p->area;
+    area.rows = piece.rows;
+    area.columns = piece.columns;
+    area.a += piece.row * area.a_stride + piece.column;
+    area.b += piece.row * area.b_stride + piece.column;
+    area.y += piece.row * area.y_stride + piece.column;
+    p->kernel(&point, &area);
 }
 
 nq_status nq_point_rows(int isa, const nq_pointwise *o, int64_t rows, int64_t columns, const void *a, int64_t a_stride,
@@ -111,10 +113,10 @@ nq_status nq_point_rows(int isa, const nq_pointwise *o, int64_t rows, int64_t co
         columns = count;
         rows = 1;
     }
-    pass p = {.operation = o, .row = found->rows->point[o->op], .cut = nq_cut_rows(rows, columns), .a = a, .b = b, .y = y,
-              .a_stride = a_stride, .b_stride = b_stride, .y_stride = y_stride};
+    pass p = {.operation = o, .kernel = found->rows->point[o->op], .cut = nq_cut_rows(rows, columns),
+              .area = {.a = a, .b = b, .y = y, .a_stride = a_stride, .b_stride = b_stride, .y_stride = y_stride}};
     p.point = (nq_point){
-        .a = nq_source_of(&o->a),
+        .a = nq_source_of(o->op == NQ_CLAMP ? &o->y : &o->a),
         .b = nq_source_of(&o->b),
         .y = nq_target_of(&o->y, o->quant_min, o->quant_max),
         .multiplier = o->a.scale * o->b.scale * (1.0f / o->y.scale),

@@ -129,8 +129,8 @@ INLINE void point_block(const int op, const int is_signed, const nq_point *p, co
                         const float *mul, const float *shift, uint8_t *y) {
     vf v[4];
     if (op == NQ_CLAMP) {
-        vb x = lesser_bytes(load_bytes(a) ^ all_bytes(p->y.flip), all_bytes(p->y.hi));
-        store_bytes(y, greater_bytes(x, all_bytes(p->y.lo)) ^ all_bytes(p->y.flip));
+        const vb flip = all_bytes(is_signed ? 0x80 : 0), x = load_bytes(a) ^ flip;
+        store_bytes(y, greater_bytes(lesser_bytes(x, all_bytes(p->y.hi)), all_bytes(p->y.lo)) ^ flip);
         return;
     }
     if (op == NQ_LOOKUP) {
@@ -143,41 +143,47 @@ INLINE void point_block(const int op, const int is_signed, const nq_point *p, co
 }
 
 /* What an operation does not read is not touched: then b is a, and mul and shift are zeros. */
-INLINE void point_row(const int op, const int is_signed, const nq_point *point, const uint8_t *a, const uint8_t *b,
+INLINE void point_row(const int op, const int is_signed, const nq_point *p, const uint8_t *a, const uint8_t *b,
                       int64_t count, uint8_t *y) {
-    const nq_point p = *point;
     const int channels = op == NQ_SCALE_SHIFT;
     int64_t i = 0;
     for (; i + BLOCK <= count; i += BLOCK)
-        point_block(op, is_signed, &p, a + i, b + i, channels ? p.mul + i : NULL, channels ? p.shift + i : NULL, y + i);
+        point_block(op, is_signed, p, a + i, b + i, channels ? p->mul + i : NULL, channels ? p->shift + i : NULL, y + i);
     if (i < count) {
         uint8_t a_rest[BLOCK], b_rest[BLOCK], bytes[BLOCK];
         float mul[BLOCK] = {0}, shift[BLOCK] = {0};
         store_bytes(a_rest, load_some(a + i, count - i, 0));
         store_bytes(b_rest, load_some(b + i, count - i, 0));
         if (channels) {
-            memcpy(mul, p.mul + i, (size_t)(count - i) * sizeof *mul);
-            memcpy(shift, p.shift + i, (size_t)(count - i) * sizeof *shift);
+            memcpy(mul, p->mul + i, (size_t)(count - i) * sizeof *mul);
+            memcpy(shift, p->shift + i, (size_t)(count - i) * sizeof *shift);
         }
-        point_block(op, is_signed, &p, a_rest, b_rest, mul, shift, bytes);
+        point_block(op, is_signed, p, a_rest, b_rest, mul, shift, bytes);
         memcpy(y + i, bytes, (size_t)(count - i));
     }
 }
 
-#define POINT_ROW(NAME, OP)                                                                                            \
-    static void NAME(const nq_point *p, const uint8_t *a, const uint8_t *b, int64_t count, uint8_t *y) {               \
+INLINE void point_rows(const int op, const int is_signed, const nq_point *point, const nq_area *area) {
+    const nq_point p = *point;           /* copies, which stores to y cannot change: they stay in registers */
+    const nq_area r = *area;
+    for (int64_t i = 0; i < r.rows; i++)
+        point_row(op, is_signed, &p, r.a + i * r.a_stride, r.b + i * r.b_stride, r.columns, r.y + i * r.y_stride);
+}
+
+#define POINT_KERNEL(NAME, OP)                                                                                         \
+    static void NAME(const nq_point *p, const nq_area *area) {                                                         \
         if (p->a.is_signed)                                                                                            \
-            point_row(OP, 1, p, a, b, count, y);                                                                       \
+            point_rows(OP, 1, p, area);                                                                                \
         else                                                                                                           \
-            point_row(OP, 0, p, a, b, count, y);                                                                       \
+            point_rows(OP, 0, p, area);                                                                                \
     }
 
-POINT_ROW(requantize, NQ_REQUANTIZE)
-POINT_ROW(add, NQ_ADD)
-POINT_ROW(mul, NQ_MUL)
-POINT_ROW(scale_shift, NQ_SCALE_SHIFT)
-POINT_ROW(clamp, NQ_CLAMP)
-POINT_ROW(look_up, NQ_LOOKUP)
+POINT_KERNEL(requantize, NQ_REQUANTIZE)
+POINT_KERNEL(add, NQ_ADD)
+POINT_KERNEL(mul, NQ_MUL)
+POINT_KERNEL(scale_shift, NQ_SCALE_SHIFT)
+POINT_KERNEL(clamp, NQ_CLAMP)
+POINT_KERNEL(look_up, NQ_LOOKUP)
 
 static int64_t sum_bytes(const uint8_t *x, int64_t count) {
     enum { FLUSH = 1 << 20 };            /* blocks until a lane of int32 might be full */

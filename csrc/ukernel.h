@@ -95,7 +95,14 @@ typedef struct {
     const uint8_t *table;        /* NQ_LOOKUP: 256 bytes */
 } nq_point;
 
-typedef void nq_point_row(const nq_point *p, const uint8_t *a, const uint8_t *b, int64_t count, uint8_t *y);
+/* Rows of `columns` bytes, each its stride behind the one before. */
+typedef struct {
+    const uint8_t *a, *b;
+    uint8_t *y;
+    int64_t a_stride, b_stride, y_stride, rows, columns;
+} nq_area;
+
+typedef void nq_point_kernel(const nq_point *p, const nq_area *area);
 
 /* One output pixel of a pooling layer: where its window lies. Strides in bytes, at most 65535 taps. */
 typedef struct {
@@ -107,7 +114,7 @@ typedef struct {
 typedef struct {
     int (*quantize)(const float *x, int64_t count, const nq_target *t, uint8_t *q);      /* 1: x holds a NaN */
     void (*dequantize)(const uint8_t *q, int64_t count, const nq_source *s, float *x);
-    nq_point_row *point[NQ_OP_COUNT];                                                    /* one for each nq_op */
+    nq_point_kernel *point[NQ_OP_COUNT];                                                    /* one for each nq_op */
     void (*max_window)(const nq_window *w, int64_t channels, uint8_t flip, uint8_t *y);
     void (*average_window)(const nq_window *w, int64_t channels, const nq_target *t, float divisor, uint8_t *y);
     void (*softmax)(const uint8_t *x, int64_t count, uint8_t flip, const int32_t exponentials[256], const nq_target *t,
