@@ -87,7 +87,7 @@ typedef enum { NQ_REQUANTIZE, NQ_ADD, NQ_MUL, NQ_SCALE_SHIFT, NQ_CLAMP, NQ_LOOKU
 
 typedef struct {
     int32_t op;                          /* nq_op */
-    nq_grid a, b, y;                     /* as far as the operation reads them */
+    nq_grid a, b, y;                     /* as far as the operation reads them; a and b of one dtype */
     int32_t quant_min, quant_max;        /* relu: quant_min = y.zero_point */
     const float *mul, *shift;            /* [columns] */
     const uint8_t *table;                /* [256] */
