@@ -48,23 +48,17 @@ def add(commands: Any) -> None:
     for kind, (form, *_) in FORMS.items():
         command = kinds.add_parser(kind, epilog=EPILOG)
         command.add_argument("--shape", action="append", help=f"{form}, in place of the table's; may be repeated")
-        command.add_argument("--threads", type=counts, help="numbers of threads for everybody, as in 1,2 (default 1)")
+        command.add_argument("--threads", type=counts, help="of everybody, as in 1,2 (default 1; 2 with --contend)")
         command.add_argument("--isa", help="our instruction set (default: the best)")
         command.add_argument("--peers", help=f"none, or some of {','.join(peers.PEERS)} (default: those installed)")
         command.add_argument("--peers-isa", choices=PEERS_ISA, help="hold oneDNN and FBGEMM to this instruction set")
         command.add_argument("--full-range", action="store_true", help="weights in [-127, 127] instead of [-63, 63]")
-        command.add_argument(
-            "--contend", action="store_true", help="on 2 threads: alone, then while another process keeps a core busy"
-        )
-        command.add_argument(
-            "--rounds", type=int, default=30, choices=range(1, 10_000), metavar="N", help="turns (default 30)"
-        )
+        command.add_argument("--contend", action="store_true", help="then again, while another process takes a core")
+        command.add_argument("--rounds", type=int, default=30, choices=range(1, 10_000), metavar="N", help="default 30")
         command.add_argument("--minima", action="store_true", help="shortest turns, not medians: on a machine in use")
         command.add_argument("--quick", action="store_true", help="3 rounds of every fifth row")
         command.add_argument("--json", action="store_true", help="print JSON")
-        command.add_argument(
-            "--plot", metavar="FILE", help="draw the last run, as in bench.png (needs nanoquant[plot])"
-        )
+        command.add_argument("--plot", metavar="FILE", help="draw the last table, as in bench.png (nanoquant[plot])")
         command.set_defaults(run=run)
 
 
