@@ -85,7 +85,8 @@ static int32_t sum_bytes(const uint8_t *x, int64_t count) {
 
 static int runs(void) { return 1; }
 
-#define TALL {0, tile, tile, tile, tile, tile, tile, tile, tile}
+#define FOUR tile, tile, tile, tile
+#define TALL {0, FOUR, FOUR, FOUR, FOUR}
 
 const nq_isa nq_isa_ref = {
     .name = "ref",
@@ -94,7 +95,6 @@ const nq_isa nq_isa_ref = {
     .pack_quad = pack_quad,
     .max_rows = {0, NQ_MAX_ROWS, NQ_MAX_ROWS, NQ_MAX_ROWS, NQ_MAX_ROWS},
     .gemm = {{0}, TALL, TALL, TALL, TALL},
-    .forms = NQ_ALL_FORMS,
     .sum_bytes = sum_bytes,
     .quantize = nq_quantize_ref,
     .dequantize = nq_dequantize_ref,

@@ -15,13 +15,14 @@
 #else
 #define BEGIN_TARGET(features) PRAGMA(GCC push_options) PRAGMA(GCC target(features))
 #define END_TARGET PRAGMA(GCC pop_options)
-#define UNROLL PRAGMA(GCC unroll 8)
+#define UNROLL PRAGMA(GCC unroll 16)
 #endif
 
 /* Whether the CPU has AVX-VNNI (compilers' __builtin_cpu_supports does not always know it). */
 int nq_cpu_has_avxvnni(void);
 
 #define INLINE static inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline))
 
 int nq_quantize_avx2(const float *x, int64_t count, float inv_scale, float lo, float hi, int32_t zero_point,
                      uint8_t flip, uint8_t *q);
