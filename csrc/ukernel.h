@@ -6,9 +6,9 @@
  *
  *                            16 channels   16 channels
  *                         +-------------+-------------+
- *     rows[0] + taps[t] --|>  acc 0,0   |   acc 0,1   |--> out
- *     rows[1] + taps[t] --|>  acc 1,0   |   acc 1,1   |--> out + out_stride
- *     rows[2] + taps[t] --|>  acc 2,0   |   acc 2,1   |--> out + 2 out_stride
+ *     rows[0] + taps[t] --|>  acc 0,0   |   acc 0,1   |--> out[0]
+ *     rows[1] + taps[t] --|>  acc 1,0   |   acc 1,1   |--> out[1]
+ *     rows[2] + taps[t] --|>  acc 2,0   |   acc 2,1   |--> out[2]
  *                         +-------------+-------------+
  *                            strip 0        strip 1        (weights + strip * strip_bytes)
  *
@@ -38,7 +38,8 @@ enum {
     NQ_STRIP = 16,       /* output channels in a strip */
     NQ_QUAD = 4,         /* bytes of a run that one step of a micro-kernel consumes */
     NQ_MAX_ROWS = 8,
-    NQ_MAX_STRIPS = 4
+    NQ_MAX_STRIPS = 4,
+    NQ_CHAINS = 2        /* at most, in an instruction set */
 };
 
 typedef struct {
@@ -54,8 +55,7 @@ typedef struct {
     int32_t row_sum[NQ_MAX_ROWS];
     int64_t channel;             /* the tile's first entry in the epilogue's tables */
     int64_t columns;             /* channels to store: more than 16 * (strips - 1), at most 16 * strips */
-    uint8_t *out;
-    int64_t out_stride;          /* bytes */
+    uint8_t *out[NQ_MAX_ROWS];   /* where each row's first column is stored */
 } nq_tile;
 
 typedef void nq_ukernel(const nq_tile *tile);
@@ -125,6 +125,15 @@ typedef struct {
     int64_t (*sum_bytes)(const uint8_t *x, int64_t count);
 } nq_rows;
 
+/* One way to multiply bytes in registers alone: runs its instructions `rounds` times, returns the multiply-adds done. */
+typedef struct {
+    const char *name;
+    int64_t (*multiply)(int64_t rounds);
+} nq_chain;
+
+/* Moves `blocks` blocks of an nq_pattern; what it returns depends on all it read. */
+typedef uint64_t nq_streamer(int32_t pattern, int64_t blocks, const uint8_t *from, uint8_t *to);
+
 /* One row of the dispatch table. A NULL function means: use ref's. */
 typedef struct {
     const char *name;
@@ -139,6 +148,9 @@ typedef struct {
     int forms;                                               /* that they apply */
 
     const nq_rows *rows;
+
+    nq_chain chains[NQ_CHAINS];  /* the bench calls the fastest of them the peak */
+    nq_streamer *stream;
 } nq_isa;
 
 void nq_store_ref(const nq_epilogue *e, int64_t channel, int32_t acc, uint8_t *out, int64_t n);   /* y[n] from acc */

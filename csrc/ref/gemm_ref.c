@@ -72,7 +72,7 @@ static void tile(const nq_tile *t) {
             if (t->zp_w)
                 acc -= (uint32_t)t->zp_w[channel] * (uint32_t)t->row_sum[i];
             acc += dot(t, t->rows[i], n / NQ_STRIP, n % NQ_STRIP);
-            nq_store_ref(t->epilogue, channel, (int32_t)acc, t->out + i * t->out_stride, n);
+            nq_store_ref(t->epilogue, channel, (int32_t)acc, t->out[i], n);
         }
 }
 

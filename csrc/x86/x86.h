@@ -17,4 +17,11 @@
 /* Whether the CPU has AVX-VNNI (compilers' __builtin_cpu_supports does not always know it). */
 int nq_cpu_has_avxvnni(void);
 
+int64_t nq_multiply_words_avx2(int64_t rounds);
+int64_t nq_multiply_bytes_avx2(int64_t rounds);
+int64_t nq_multiply_avxvnni(int64_t rounds);
+int64_t nq_multiply_avx512vl(int64_t rounds);
+int64_t nq_multiply_avx512vnni(int64_t rounds);
+nq_streamer nq_stream_avx2, nq_stream_avx512;
+
 #endif
