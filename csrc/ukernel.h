@@ -68,18 +68,18 @@ enum {
 
 /* ---- Rows -------------------------------------------------------------------------------------------------------
  *
- * What is done between products runs over rows of contiguous elements (rows.h draws it). 8-bit data is seen as uint8:
- * int8 arrives as q ^ 0x80, and so it leaves ("flip"). */
+ * What is done between products runs over rows of contiguous elements (rows.h draws it). */
 
-/* How bytes are read: steps = (byte ^ flip) - base. base = zero_point + flip counts from the zero point; base = flip
- * gives the integer itself, and the float it means is fma(scale, steps, offset) with offset = -(scale * zero_point). */
+/* How bytes are read: the integer q is the byte, as uint8 or int8; steps = q - zero_point. The float that q means is
+ * scale * steps, or, rounded once less, fma(scale, q, offset) with offset = -(scale * zero_point). */
 typedef struct {
     float scale, offset;
-    int32_t base;
-    uint8_t flip;
+    int32_t zero_point;
+    int is_signed;
 } nq_source;
 
-/* How steps are written: byte = max(rint(min(steps, limit)) + zero_point, lo) ^ flip, as uint8; limit = hi - zero_point. */
+/* How steps are written: byte = max(rint(min(steps, limit)) + zero_point, lo) ^ flip, as uint8; limit = hi - zero_point.
+ * An int8 output is flipped: q ^ 0x80 = q + 128, and so are the zero point and the limits here. */
 typedef struct {
     float inv_scale, limit;
     int32_t zero_point;
@@ -95,7 +95,14 @@ typedef struct {
     const uint8_t *table;        /* NQ_LOOKUP: 256 bytes */
 } nq_point;
 
-typedef void nq_point_row(const nq_point *p, const uint8_t *a, const uint8_t *b, int64_t count, uint8_t *y);
+/* Rows of `columns` bytes, each its stride behind the one before. */
+typedef struct {
+    const uint8_t *a, *b;
+    uint8_t *y;
+    int64_t a_stride, b_stride, y_stride, rows, columns;
+} nq_area;
+
+typedef void nq_point_kernel(const nq_point *p, const nq_area *area);
 
 /* One output pixel of a pooling layer: where its window lies. Strides in bytes, at most 65535 taps. */
 typedef struct {
@@ -107,10 +114,9 @@ typedef struct {
 typedef struct {
     int (*quantize)(const float *x, int64_t count, const nq_target *t, uint8_t *q);      /* 1: x holds a NaN */
     void (*dequantize)(const uint8_t *q, int64_t count, const nq_source *s, float *x);
-    nq_point_row *point[NQ_OP_COUNT];                                                    /* one for each nq_op */
+    nq_point_kernel *point[NQ_OP_COUNT];                                                    /* one for each nq_op */
     void (*max_window)(const nq_window *w, int64_t channels, uint8_t flip, uint8_t *y);
-    void (*average_window)(const nq_window *w, int64_t channels, const nq_source *s, const nq_target *t, float divisor,
-                           uint8_t *y);
+    void (*average_window)(const nq_window *w, int64_t channels, const nq_target *t, float divisor, uint8_t *y);
     void (*softmax)(const uint8_t *x, int64_t count, uint8_t flip, const int32_t exponentials[256], const nq_target *t,
                     uint8_t *y);
     void (*layer_norm)(const uint8_t *x, int64_t count, const nq_source *s, const float *weight, const float *bias,
