@@ -146,6 +146,7 @@ typedef struct {
     int32_t strips;          /* strips of 16 output channels in each block                           */
     int32_t taps;            /* contiguous runs of input bytes that one output pixel reads           */
     int32_t run;             /* bytes in a run                                                       */
+    int32_t pairs_fit;       /* nq_pack: 1 when u8 * s8 + u8 * s8 fits int16 for all pairs in a quad   */
     int64_t weight_bytes;    /* size of `weights`, 64-byte aligned                                   */
     int64_t table_length;    /* entries of each table: blocks * strips * 16                          */
     void *weights;

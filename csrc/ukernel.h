@@ -37,7 +37,7 @@
 enum {
     NQ_STRIP = 16,       /* output channels in a strip */
     NQ_QUAD = 4,         /* bytes of a run that one step of a micro-kernel consumes */
-    NQ_MAX_ROWS = 8,
+    NQ_MAX_ROWS = 16,
     NQ_MAX_STRIPS = 4,
     NQ_CHAINS = 2        /* at most, in an instruction set */
 };
@@ -50,6 +50,7 @@ typedef struct {
     int64_t quads;
     const uint8_t *weights;      /* of the tile's first strip */
     int64_t strip_bytes;
+    int pairs_fit;               /* of the packed weights */
     const nq_epilogue *epilogue;
     const int32_t *zp_w;         /* packed tables' zero points, or NULL: then row_sum is not read */
     int32_t row_sum[NQ_MAX_ROWS];
@@ -59,12 +60,6 @@ typedef struct {
 } nq_tile;
 
 typedef void nq_ukernel(const nq_tile *tile);
-
-/* Forms of an epilogue as bits. A micro-kernel that lacks one is asked for accumulators, and ref applies the form. */
-enum {
-    NQ_ALL_FORMS = (1 << (NQ_FORM_D_TWO_STEP + 1)) - 1,
-    NQ_FLOAT_FORMS = NQ_ALL_FORMS & ~(1 << NQ_FORM_C_DOUBLE | 1 << NQ_FORM_C_SINGLE)
-};
 
 /* ---- Rows -------------------------------------------------------------------------------------------------------
  *
@@ -145,7 +140,6 @@ typedef struct {
 
     int max_rows[NQ_MAX_STRIPS + 1];                         /* tallest tile for each width; 0: no such width */
     nq_ukernel *gemm[NQ_MAX_STRIPS + 1][NQ_MAX_ROWS + 1];    /* [strips][rows] */
-    int forms;                                               /* that they apply */
 
     const nq_rows *rows;
 
@@ -158,7 +152,7 @@ void nq_store_ref(const nq_epilogue *e, int64_t channel, int32_t acc, uint8_t *o
 extern const nq_isa nq_isa_ref;
 extern const nq_rows nq_rows_ref;
 #if defined(__x86_64__)
-extern const nq_isa nq_isa_avx2, nq_isa_avxvnni, nq_isa_avx512vl, nq_isa_avx512vnni;
+extern const nq_isa nq_isa_avx2, nq_isa_avx512bw, nq_isa_avx512vl, nq_isa_avxvnni, nq_isa_avx512vnni;
 extern const nq_rows nq_rows_avx2, nq_rows_avx512;
 #endif
 
