@@ -22,6 +22,7 @@ typedef struct {
 static const entry table[] = {
     {"ref", &nq_isa_ref},
     {"avx2", X86(nq_isa_avx2)},
+    {"avx512bw", X86(nq_isa_avx512bw)},
     {"avx512vl", X86(nq_isa_avx512vl)},
     {"avxvnni", X86(nq_isa_avxvnni)},
     {"avx512vnni", X86(nq_isa_avx512vnni)},
@@ -39,8 +40,8 @@ int nq_isa_runs(int isa) { return nq_isa_compiled(isa) && table[isa].isa->runs()
 
 const nq_isa *nq_find_isa(int isa) { return nq_isa_runs(isa) ? table[isa].isa : NULL; }
 
-/* From the third on, the kernels of rows.h, which an instruction set has all or none of. */
-static const char *const kernels[] = {"gemm", "gemm.tflite", "quantize", "dequantize", "requantize", "add", "mul",
+/* From the second on, the kernels of rows.h, which an instruction set has all or none of. */
+static const char *const kernels[] = {"gemm", "quantize", "dequantize", "requantize", "add", "mul",
                                       "scale_shift", "clamp", "lookup", "max_pool", "avg_pool", "softmax", "layer_norm",
                                       "range"};
 
@@ -55,7 +56,7 @@ int nq_isa_native(int isa, const char *kernel) {
     for (int k = 0; nq_kernel_name(k) != NULL; k++)
         if (strcmp(kernels[k], kernel) == 0)
             return i == &nq_isa_ref ||
-                   (k == 0 ? i->max_rows[1] > 0 : k == 1 ? i->forms == NQ_ALL_FORMS : i->rows != &nq_rows_ref);
+                   (k == 0 ? i->max_rows[1] > 0 : i->rows != &nq_rows_ref);
     return -1;
 }
 

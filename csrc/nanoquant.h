@@ -87,7 +87,7 @@ typedef enum { NQ_REQUANTIZE, NQ_ADD, NQ_MUL, NQ_SCALE_SHIFT, NQ_CLAMP, NQ_LOOKU
 
 typedef struct {
     int32_t op;                          /* nq_op */
-    nq_grid a, b, y;                     /* as far as the operation reads them */
+    nq_grid a, b, y;                     /* as far as the operation reads them; a and b of one dtype */
     int32_t quant_min, quant_max;        /* relu: quant_min = y.zero_point */
     const float *mul, *shift;            /* [columns] */
     const uint8_t *table;                /* [256] */
@@ -146,6 +146,7 @@ typedef struct {
     int32_t strips;          /* strips of 16 output channels in each block                           */
     int32_t taps;            /* contiguous runs of input bytes that one output pixel reads           */
     int32_t run;             /* bytes in a run                                                       */
+    int32_t pairs_fit;       /* nq_pack: 1 when u8 * s8 + u8 * s8 fits int16 for all pairs in a quad   */
     int64_t weight_bytes;    /* size of `weights`, 64-byte aligned                                   */
     int64_t table_length;    /* entries of each table: blocks * strips * 16                          */
     void *weights;

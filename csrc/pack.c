@@ -121,6 +121,17 @@ static void sum_channel(nq_packed *p, const nq_filter *f, const int8_t *weights,
     p->magnitude[channel] = magnitude;
 }
 
+/* 1 when no two neighbouring products of a quad can add up to more than int16, whatever the activations. */
+static int32_t all_pairs_fit(const int8_t *w, int64_t count) {
+    for (int64_t i = 0; i < count; i += 2) {
+        const int high = (w[i] > 0 ? w[i] : 0) + (w[i + 1] > 0 ? w[i + 1] : 0);
+        const int low = (w[i] < 0 ? w[i] : 0) + (w[i + 1] < 0 ? w[i + 1] : 0);
+        if (255 * high > INT16_MAX || 255 * low < INT16_MIN)
+            return 0;
+    }
+    return 1;
+}
+
 nq_status nq_pack(nq_packed *p, const int8_t *weights, const int32_t *zero_point) {
     nq_packed sizes = *p;
     if (nq_pack_sizes(&sizes) != NQ_OK || sizes.table_length != p->table_length ||
@@ -144,6 +155,7 @@ nq_status nq_pack(nq_packed *p, const int8_t *weights, const int32_t *zero_point
                 for (int64_t n = 0; n < NQ_STRIP; n++)
                     p->zero_point[(block * p->strips + strip) * NQ_STRIP + n] = n < columns ? zero_point[first + n] : 0;
         }
+    p->pairs_fit = all_pairs_fit(p->weights, p->weight_bytes);
     for (int64_t channel = 0; channel < p->shape.out_channels; channel++)
         sum_channel(p, &f, weights, channel, p->zero_point ? zero_point[channel] : 0);
     return NQ_OK;

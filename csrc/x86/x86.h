@@ -17,6 +17,8 @@
 /* Whether the CPU has AVX-VNNI (compilers' __builtin_cpu_supports does not always know it). */
 int nq_cpu_has_avxvnni(void);
 
+#define NOINLINE __attribute__((noinline))
+
 int64_t nq_multiply_words_avx2(int64_t rounds);
 int64_t nq_multiply_bytes_avx2(int64_t rounds);
 int64_t nq_multiply_avxvnni(int64_t rounds);
