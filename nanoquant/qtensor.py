@@ -14,6 +14,7 @@ Before: `affine`, `kernels`. After: `nanoquant.nn`.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -24,18 +25,21 @@ from .affine import dequantize_as, quantize_as
 from .autograd.ops import Axis, Op
 from .autograd.shaped import Shaped, flattened
 from .autograd.tensor import Tensor, apply
-from .kernels import native
+from .kernels import elementwise, native
+from .kernels.pooling import Adaptive, Windows
+from .per_tensor import per_tensor
 from .qparams import QParams
 from .scheme import (
-    QDTYPES,
     QDType,
     QScheme,
-    check_dtype,
     per_channel_affine,
     per_channel_affine_float_qparams,
     per_group_affine,
     per_tensor_affine,
 )
+
+CHANNELS_LAST = {2: (0, 1), 3: (0, 2, 1), 4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}  # logical axes, as they lie in memory
+CHANNELS_FIRST = {2: (0, 1), 3: (0, 2, 1), 4: (0, 3, 1, 2), 5: (0, 4, 1, 2, 3)}  # and back
 
 
 class QTensor(Shaped):
@@ -136,8 +140,12 @@ class QTensor(Shaped):
         return without_gradient(x.transpose(0, 3, 1, 2) if image else x, self.origin)
 
     def channels_last(self) -> NDArray[Any]:
-        """An image's integers as (batch, height, width, channels), compact in memory; no copy if they lie so already."""
-        return np.asarray(self.values.transpose(0, 2, 3, 1), order="C")
+        """The integers as (batch, ..., channels), compact in memory; no copy if they lie so already."""
+        return np.asarray(self.values.transpose(CHANNELS_LAST[self.values.ndim]), order="C")
+
+    def with_channels_last(self, values: NDArray[Any]) -> QTensor:
+        """Other integers with the same meaning, given as (batch, ..., channels)."""
+        return self.with_values(values.transpose(CHANNELS_FIRST[values.ndim]))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         raise TypeError(
@@ -196,17 +204,28 @@ class QTensor(Shaped):
         zero = self.values.dtype.type(self._per_tensor("relu").zero_point)
         return self.with_values(np.maximum(self.values, zero))
 
+    def max_pool(self, windows: Windows) -> QTensor:
+        """The greatest element of each window of an image."""
+        return self.with_channels_last(elementwise.max_pool(self.channels_last(), windows))
+
+    def mean_pool(self, windows: Windows, include_padding: bool = True, divisor: int | None = None) -> QTensor:
+        """The mean of each window of an image, ties to even; see `kernels.pooling.mean_pool`."""
+        y = elementwise.mean_pool(self.channels_last(), self.q_zero_point(), windows, include_padding, divisor)
+        return self.with_channels_last(y)
+
     def mean(self, dim: Axis = None, keepdim: bool = False) -> QTensor:
-        """The mean over all axes or over `dim`, in the same scale; see `rounded`."""
-        return self.rounded(self.steps().mean(axis=tuple(dim) if isinstance(dim, list) else dim, keepdims=keepdim))
-
-    def steps(self) -> NDArray[np.float64]:
-        """q - zero_point: how many scales each element is worth, exactly."""
-        return self.values.astype(np.float64) - self.q_zero_point()
-
-    def rounded(self, steps: NDArray[np.float64]) -> QTensor:
-        """Steps that lie between integers, back on the grid: rint(steps) + zero_point, ties to even."""
-        return self.with_values(np.asarray(np.rint(steps) + self.q_zero_point()).astype(self.values.dtype))
+        """The mean over all axes or over `dim`, in the same scale: rint(mean of q - zero_point) + zero_point."""
+        given = range(self.ndim) if dim is None else (dim,) if isinstance(dim, int) else dim
+        axes = sorted({axis % self.ndim for axis in given})
+        if self.ndim == 4 and axes == [2, 3]:
+            y = self.mean_pool(Adaptive((1, 1))).values
+        else:  # one pixel of a column, whose rows are what is averaged
+            kept = [axis for axis in range(self.ndim) if axis not in axes]
+            shape = (1, math.prod(self.shape[axis] for axis in axes), 1, math.prod(self.shape[axis] for axis in kept))
+            column = np.asarray(self.values.transpose(*axes, *kept), order="C").reshape(shape)
+            y = elementwise.mean_pool(column, self.q_zero_point(), Adaptive((1, 1)))
+        sizes = [(1 if axis in axes else size) for axis, size in enumerate(self.shape) if keepdim or axis not in axes]
+        return self.with_values(y.reshape(sizes))
 
     def max(self) -> QTensor:
         """The greatest element."""
@@ -276,26 +295,6 @@ def quantize_per_channel(x: ArrayLike, scales: ArrayLike, zero_points: ArrayLike
         x,
         QParams(np.asarray(scales), offsets, dtype, axis % max(np.ndim(x), 1), float_qparams=offsets.dtype.kind == "f"),
     )
-
-
-def per_tensor(scale: Any, zero_point: Any, dtype: QDType) -> QParams:
-    """QParams of one scale. Those of equal numbers are one object, and made once: checks take longer than small layers.
-
-    scale, zero_point: numbers, or arrays of one element.
-    """
-    if type(scale) is not float or type(zero_point) is not int:
-        if np.size(scale) != 1 or np.size(zero_point) != 1:
-            raise ValueError(
-                f"quantization per tensor takes one scale and one zero_point; got shapes {np.shape(scale)} and "
-                f"{np.shape(zero_point)}: use quantize_per_channel with an axis"
-            )
-        scale, zero_point = np.asarray(scale).item(), np.asarray(zero_point).item()
-    return _per_tensor(scale, zero_point, check_dtype(dtype).name)
-
-
-@lru_cache(maxsize=1024)
-def _per_tensor(scale: float, zero_point: int, dtype: str) -> QParams:
-    return QParams(np.asarray(scale), np.asarray(zero_point), QDTYPES[dtype])
 
 
 def native_affine(qparams: QParams) -> bool:

@@ -23,6 +23,7 @@ LAYERS = [
     {"qparams"},
     {"affine", "numerics"},
     {"conventions", "observers", "kernels", "autograd"},
+    {"per_tensor"},
     {"calibration", "creation", "qtensor"},
     {"metrics"},
     {"nn"},

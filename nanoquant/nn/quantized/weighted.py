@@ -5,7 +5,6 @@ Before: `nanoquant.nn.qat`. After: `quantize`.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,10 @@ from numpy.typing import NDArray
 from ...autograd.tensor import Tensor
 from ...errors import ModuleError
 from ...kernels.engine import quantized as engine
-from ...kernels.packed import Input, Output, PackedWeights
+from ...kernels.packed import Output, PackedWeights
 from ...module import Module
 from ...numerics import Profile
+from ...per_tensor import wanted
 from ...qparams import QParams
 from ...qtensor import QTensor, quantize
 from ...scheme import QDType, qint8, quint8
@@ -164,18 +164,6 @@ class Static(Weighted):
     def geometry_repr(self) -> str:
         """Sizes."""
         raise NotImplementedError
-
-
-@lru_cache(maxsize=1024)
-def given(qparams: QParams) -> Input:
-    """What an input's integers mean, in the kernels' words."""
-    return Input(float(qparams.scale), int(qparams.zero_point), qparams.dtype.storage)
-
-
-@lru_cache(maxsize=1024)
-def wanted(qparams: QParams, relu: bool) -> Output:
-    """What an output's integers shall mean, in the kernels' words."""
-    return Output(float(qparams.scale), int(qparams.zero_point), qparams.dtype.storage, relu, *qparams.limits)
 
 
 def quantize_weights(module: Any) -> tuple[QTensor, Any]:
