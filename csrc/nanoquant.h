@@ -117,6 +117,9 @@ nq_status nq_softmax(int isa, int64_t rows, int64_t columns, const nq_grid *x_gr
 nq_status nq_layer_norm(int isa, int64_t rows, int64_t columns, const nq_grid *x_grid, const void *x, const float *weight,
                         const float *bias, double eps, const nq_grid *y_grid, void *y);
 
+/* y[b][c][r] = x[b][r][c]: rows = channels takes NCHW to NHWC, rows = pixels the way back. */
+nq_status nq_transpose(int64_t batch, int64_t rows, int64_t columns, const void *x, void *y);
+
 /* ---- 5. Dynamic ranges ------------------------------------------------------------------------------------------- */
 
 /* Least and greatest of count >= 1 floats; NQ_NOT_FINITE on a NaN or an infinity. */
