@@ -85,8 +85,7 @@ static int32_t sum_bytes(const uint8_t *x, int64_t count) {
 
 static int runs(void) { return 1; }
 
-#define FOUR tile, tile, tile, tile
-#define TALL {0, FOUR, FOUR, FOUR, FOUR}
+#define TALL {0, tile, tile, tile, tile, tile, tile, tile, tile}
 
 const nq_isa nq_isa_ref = {
     .name = "ref",

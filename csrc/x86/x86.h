@@ -15,7 +15,7 @@
 #else
 #define BEGIN_TARGET(features) PRAGMA(GCC push_options) PRAGMA(GCC target(features))
 #define END_TARGET PRAGMA(GCC pop_options)
-#define UNROLL PRAGMA(GCC unroll 16)
+#define UNROLL PRAGMA(GCC unroll 32)
 #endif
 
 /* Whether the CPU has AVX-VNNI (compilers' __builtin_cpu_supports does not always know it). */
