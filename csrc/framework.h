@@ -19,6 +19,24 @@ extern const nq_feature nq_features[];
  * work is not worth waking a thread) in this thread and in order, else in any order on up to nq_get_num_threads(). */
 void nq_for(int parallel, int64_t count, void (*body)(void *context, int64_t i), void *context);
 
+/* phase.c: one axis of a phase. Along it, output q lies at out_step * q + out_first. Its tap t is the kernel's at
+ * first + t * step, and reads the input at in_step * q + origin + t * tap_step. */
+typedef struct {
+    int64_t taps, first, step;
+    int64_t in_step, origin, tap_step;
+    int64_t out_step, out_first;
+} nq_axis;
+
+/* A phase's part of the kernel. */
+typedef struct {
+    nq_axis axis[3];
+    int64_t pixels;
+} nq_filter;
+
+int nq_phase_count(const nq_conv_shape *shape);
+nq_filter nq_phase_filter(const nq_conv_shape *shape, int32_t phase);
+int64_t nq_out_size(const nq_conv_shape *shape, int axis, int64_t size);         /* of all phases */
+
 /* gemm.c: the activations of a product, as row base pointers can be computed from them.
  *
  *     row p = (image, z, y, x)  -->  base + image * in_stride[0] + z * in_stride[1] + y * in_stride[2] + x * in_stride[3]
@@ -41,6 +59,26 @@ typedef struct {
 } nq_gemm;
 
 void nq_gemm_run(const nq_gemm *gemm);
+
+/* pointwise.c: the constants of rows.h from scales and zero points, and what those may be. */
+int nq_scale_is_sane(float scale);               /* positive, normal, finite */
+int nq_grid_is_sane(const nq_grid *grid);        /* but for its scale */
+int nq_limits_are_sane(const nq_grid *grid, int32_t quant_min, int32_t quant_max);
+nq_source nq_source_of(const nq_grid *grid);
+nq_target nq_target_of(const nq_grid *grid, int32_t quant_min, int32_t quant_max);
+
+/* cut.c: an array of rows, cut into items of about 2^14 elements: some rows each, or one piece of a row. */
+typedef struct {
+    int64_t rows, columns, item_rows, item_columns, pieces, items;
+    int parallel;                /* whether the work is worth waking a thread */
+} nq_cut;
+
+typedef struct {
+    int64_t row, rows, column, columns;
+} nq_piece;
+
+nq_cut nq_cut_rows(int64_t rows, int64_t columns);
+nq_piece nq_piece_of(const nq_cut *cut, int64_t item);
 
 /* Bytes of one output. */
 static inline int64_t nq_element(const nq_epilogue *epilogue) { return epilogue->form < NQ_FORM_ACCUMULATOR ? 1 : 4; }

@@ -122,7 +122,8 @@ static void sum_rows(void *context, int64_t chunk) {
         for (int64_t block = 0; block < p->blocks; block++) {
             int32_t sum = 0;
             for (int64_t tap = 0; tap < p->taps; tap++)
-                sum += plan_->isa->sum_bytes(pixel + g->taps[tap] + p->shape.in_channels / p->blocks * block, p->run);
+                sum += (int32_t)plan_->isa->rows->sum_bytes(
+                    pixel + g->taps[tap] + p->shape.in_channels / p->blocks * block, p->run);
             g->row_sums[block * g->rows + w.row] = sum;
         }
     }
@@ -138,7 +139,7 @@ void nq_gemm_run(const nq_gemm *g) {
         widest--;
     plan_.panels = nq_ceil_div(p->strips, widest);
     const int64_t width = nq_ceil_div(p->strips, plan_.panels);
-    const int64_t macs_per_row = width * NQ_STRIP * p->taps * nq_max(p->run, 1), panels = p->blocks * plan_.panels;
+    const int64_t macs_per_row = width * NQ_STRIP * nq_max(p->taps * p->run, 1), panels = p->blocks * plan_.panels;
     const int parallel = g->rows * panels * macs_per_row >= PARALLEL_MACS && nq_get_num_threads() > 1;
     int64_t item_rows = nq_max(ITEM_MACS / macs_per_row, 1);
     if (parallel)                        /* enough items that no thread waits long for another's last one */

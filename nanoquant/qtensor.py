@@ -14,6 +14,8 @@ Before: `affine`, `kernels`. After: `nanoquant.nn`.
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,9 @@ from .affine import dequantize_as, quantize_as
 from .autograd.ops import Axis, Op
 from .autograd.shaped import Shaped, flattened
 from .autograd.tensor import Tensor, apply
-from .kernels import native
+from .kernels import elementwise, native
+from .kernels.pooling import Adaptive, Windows
+from .per_tensor import per_tensor
 from .qparams import QParams
 from .scheme import (
     QDType,
@@ -33,6 +37,9 @@ from .scheme import (
     per_group_affine,
     per_tensor_affine,
 )
+
+CHANNELS_LAST = {2: (0, 1), 3: (0, 2, 1), 4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}  # logical axes, as they lie in memory
+CHANNELS_FIRST = {2: (0, 1), 3: (0, 2, 1), 4: (0, 3, 1, 2), 5: (0, 4, 1, 2, 3)}  # and back
 
 
 class QTensor(Shaped):
@@ -127,17 +134,18 @@ class QTensor(Shaped):
         q = self.qparams
         if not native_affine(q):
             return without_gradient(dequantize_as(self.values, q), self.origin)
-        if q.axis is None and self.ndim == 4:
-            flat = self.channels_last()
-            x = native.dequantize(flat, (1, 1, flat.size), *_scales(q), *_whole_range(q.dtype))
-            return without_gradient(x.transpose(0, 3, 1, 2), self.origin)
-        array = np.asarray(self.values, order="C")
-        x = native.dequantize(array, _channels_of(array.shape, q.axis), *_scales(q), *_whole_range(q.dtype))
-        return without_gradient(x, self.origin)
+        image = self.values.ndim == 4 and q.axis is None
+        array = self.channels_last() if image else np.asarray(self.values, order="C")
+        x = native.dequantize(array, _affine(q, array.shape))
+        return without_gradient(x.transpose(0, 3, 1, 2) if image else x, self.origin)
 
     def channels_last(self) -> NDArray[Any]:
-        """An image's integers as (batch, height, width, channels), compact in memory; no copy if they lie so already."""
-        return np.asarray(self.values.transpose(0, 2, 3, 1), order="C")
+        """The integers as (batch, ..., channels), compact in memory; no copy if they lie so already."""
+        return np.asarray(self.values.transpose(CHANNELS_LAST[self.values.ndim]), order="C")
+
+    def with_channels_last(self, values: NDArray[Any]) -> QTensor:
+        """Other integers with the same meaning, given as (batch, ..., channels)."""
+        return self.with_values(values.transpose(CHANNELS_FIRST[values.ndim]))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         raise TypeError(
@@ -196,17 +204,28 @@ class QTensor(Shaped):
         zero = self.values.dtype.type(self._per_tensor("relu").zero_point)
         return self.with_values(np.maximum(self.values, zero))
 
+    def max_pool(self, windows: Windows) -> QTensor:
+        """The greatest element of each window of an image."""
+        return self.with_channels_last(elementwise.max_pool(self.channels_last(), windows))
+
+    def mean_pool(self, windows: Windows, include_padding: bool = True, divisor: int | None = None) -> QTensor:
+        """The mean of each window of an image, ties to even; see `kernels.pooling.mean_pool`."""
+        y = elementwise.mean_pool(self.channels_last(), self.q_zero_point(), windows, include_padding, divisor)
+        return self.with_channels_last(y)
+
     def mean(self, dim: Axis = None, keepdim: bool = False) -> QTensor:
-        """The mean over all axes or over `dim`, in the same scale; see `rounded`."""
-        return self.rounded(self.steps().mean(axis=tuple(dim) if isinstance(dim, list) else dim, keepdims=keepdim))
-
-    def steps(self) -> NDArray[np.float64]:
-        """q - zero_point: how many scales each element is worth, exactly."""
-        return self.values.astype(np.float64) - self.q_zero_point()
-
-    def rounded(self, steps: NDArray[np.float64]) -> QTensor:
-        """Steps that lie between integers, back on the grid: rint(steps) + zero_point, ties to even."""
-        return self.with_values(np.asarray(np.rint(steps) + self.q_zero_point()).astype(self.values.dtype))
+        """The mean over all axes or over `dim`, in the same scale: rint(mean of q - zero_point) + zero_point."""
+        given = range(self.ndim) if dim is None else (dim,) if isinstance(dim, int) else dim
+        axes = sorted({axis % self.ndim for axis in given})
+        if self.ndim == 4 and axes == [2, 3]:
+            y = self.mean_pool(Adaptive((1, 1))).values
+        else:  # one pixel of a column, whose rows are what is averaged
+            kept = [axis for axis in range(self.ndim) if axis not in axes]
+            shape = (1, math.prod(self.shape[axis] for axis in axes), 1, math.prod(self.shape[axis] for axis in kept))
+            column = np.asarray(self.values.transpose(*axes, *kept), order="C").reshape(shape)
+            y = elementwise.mean_pool(column, self.q_zero_point(), Adaptive((1, 1)))
+        sizes = [(1 if axis in axes else size) for axis, size in enumerate(self.shape) if keepdim or axis not in axes]
+        return self.with_values(y.reshape(sizes))
 
     def max(self) -> QTensor:
         """The greatest element."""
@@ -246,9 +265,7 @@ def quantize(x: ArrayLike, qparams: QParams) -> QTensor:
         return QTensor(quantize_as(values, qparams), qparams, origin)
     image = values.ndim == 4 and qparams.axis is None
     array = np.asarray(values.transpose(0, 2, 3, 1) if image else values, order="C")
-    q = native.quantize(
-        array, _channels_of(array.shape, qparams.axis), *_scales(qparams), qparams.dtype.storage, *qparams.limits
-    )
+    q = native.quantize(array, _affine(qparams, array.shape))
     return QTensor(q.transpose(0, 3, 1, 2) if image else q, qparams, origin)
 
 
@@ -262,12 +279,7 @@ def quantize_per_tensor(x: ArrayLike, scale: float, zero_point: int, dtype: QDTy
     Traceback (most recent call last):
     ValueError: zero_point must be an integer in [0, 255]; got -3
     """
-    if np.size(scale) != 1 or np.size(zero_point) != 1:
-        raise ValueError(
-            f"quantize_per_tensor takes one scale and one zero_point; got shapes {np.shape(scale)} and "
-            f"{np.shape(zero_point)}: use quantize_per_channel with an axis"
-        )
-    return quantize(x, QParams(np.asarray(scale).reshape(()), np.asarray(zero_point).reshape(()), dtype))
+    return quantize(x, per_tensor(scale, zero_point, dtype))
 
 
 def quantize_per_channel(x: ArrayLike, scales: ArrayLike, zero_points: ArrayLike, axis: int, dtype: QDType) -> QTensor:
@@ -290,16 +302,20 @@ def native_affine(qparams: QParams) -> bool:
     return qparams.dtype.storage in native.DTYPES and qparams.group_size is None and not qparams.float_qparams
 
 
+@lru_cache(maxsize=256)
+def _affine(qparams: QParams, shape: tuple[int, ...]) -> native.Affine:
+    """The qparams as C takes them, for a C-contiguous array of this shape."""
+    return native.affine(
+        qparams.dtype.storage,
+        _channels_of(shape, qparams.axis),
+        qparams.scale.reshape(-1),
+        qparams.zero_point.reshape(-1).astype(np.int32),
+        *qparams.limits,
+    )
+
+
 def _channels_of(shape: tuple[int, ...], axis: int | None) -> tuple[int, int, int]:
     """(outer, channels, inner): how many elements come before, on and after the channels' axis."""
     if axis is None:
         return 1, 1, int(np.prod(shape))
     return int(np.prod(shape[:axis])), shape[axis], int(np.prod(shape[axis + 1 :]))
-
-
-def _scales(qparams: QParams) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    return qparams.scale.reshape(-1), qparams.zero_point.reshape(-1).astype(np.int32)
-
-
-def _whole_range(dtype: QDType) -> tuple[int, int]:
-    return dtype.quant_min, dtype.quant_max

@@ -23,6 +23,7 @@ LAYERS = [
     {"qparams"},
     {"affine", "numerics"},
     {"conventions", "observers", "kernels", "autograd"},
+    {"per_tensor"},
     {"calibration", "creation", "qtensor"},
     {"metrics"},
     {"nn"},
@@ -33,6 +34,7 @@ LAYERS = [
     {"data"},
     {"models"},
     {"demo", "viz"},
+    {"bench"},
     {"cli", "testing"},
     {"__main__", ""},
 ]
@@ -40,20 +42,45 @@ LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 
 # Who may include what. Intrinsics live under x86/ and arm/ only, and only dispatch.c names an instruction set's table.
 INCLUDES = {
-    "": {"nanoquant.h", "ukernel.h", "framework.h", "numerics.h"},
-    "ref": {"../ukernel.h", "../numerics.h"},
-    "x86": {"x86.h", "tile_256.h", "vnni_256.h", "epilogue_256.h", "epilogue_512.h", "../ukernel.h", "../framework.h", "immintrin.h", "cpuid.h"},
+    "": {"nanoquant.h", "ukernel.h", "framework.h", "numerics.h", "stream.h"},
+    "ref": {"../ukernel.h", "../numerics.h", "../rows.h", "../rows_pool.h", "../rows_norm.h", "vec_scalar.h"},
+    "x86": {
+        "x86.h",
+        "tile_256.h",
+        "vnni_256.h",
+        "epilogue_256.h",
+        "epilogue_512.h",
+        "tile_512.h",
+        "vec_avx2.h",
+        "vec_avx512.h",
+        "../ukernel.h",
+        "../framework.h",
+        "../rows.h",
+        "../rows_pool.h",
+        "../rows_norm.h",
+        "../stream.h",
+        "immintrin.h",
+        "cpuid.h",
+    },
 }
 HEADERS = {
     "nanoquant.h": set(),
     "ukernel.h": {"nanoquant.h"},
     "framework.h": {"ukernel.h"},
     "numerics.h": set(),
+    "stream.h": set(),
     "x86.h": {"../ukernel.h"},
     "epilogue_256.h": set(),
     "epilogue_512.h": set(),
+    "tile_512.h": {"epilogue_512.h"},
     "tile_256.h": {"epilogue_256.h"},
     "vnni_256.h": {"tile_256.h"},
+    "rows.h": set(),
+    "rows_pool.h": set(),
+    "rows_norm.h": set(),
+    "vec_scalar.h": set(),
+    "vec_avx2.h": set(),
+    "vec_avx512.h": set(),
 }
 
 CORE = ["scheme.py", "qparams.py", "affine.py", "numerics.py", "observers", "kernels/reference.py", "autograd"]

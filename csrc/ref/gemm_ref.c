@@ -76,13 +76,6 @@ static void tile(const nq_tile *t) {
         }
 }
 
-static int32_t sum_bytes(const uint8_t *x, int64_t count) {
-    uint32_t sum = 0;
-    for (int64_t k = 0; k < count; k++)
-        sum += x[k];
-    return (int32_t)sum;
-}
-
 static int runs(void) { return 1; }
 
 #define TALL {0, tile, tile, tile, tile, tile, tile, tile, tile}
@@ -94,7 +87,5 @@ const nq_isa nq_isa_ref = {
     .pack_quad = pack_quad,
     .max_rows = {0, NQ_MAX_ROWS, NQ_MAX_ROWS, NQ_MAX_ROWS, NQ_MAX_ROWS},
     .gemm = {{0}, TALL, TALL, TALL, TALL},
-    .sum_bytes = sum_bytes,
-    .quantize = nq_quantize_ref,
-    .dequantize = nq_dequantize_ref,
+    .rows = &nq_rows_ref,
 };

@@ -6,7 +6,7 @@
  *     weights       w0 w1 w2 w3 | ...    slli 8, srai 8 -->   w0 w2 | ...    srai 8 -->   w1 w3 | ...
  *     activations   a0 a1 a2 a3 | ...    and 0x00FF     -->   a0 a2 | ...    srli 8 -->   a1 a3 | ...
  *
- * The temporaries take registers: 8 rows x 2 strips is the largest tile. */
+ * The temporaries take registers: 6 rows x 2 strips is the largest tile. */
 #include "x86.h"
 
 #if defined(__x86_64__)
@@ -90,8 +90,8 @@ INLINE void add_products(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const i
         add_taps(t, acc, rows, strips, 1);
 }
 
-UKERNELS_8(1)
-UKERNELS_8(2)
+UKERNELS_6(1)
+UKERNELS_6(2)
 
 static int runs(void) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -103,8 +103,8 @@ END_TARGET
 const nq_isa nq_isa_avx512bw = {
     .name = "avx512bw",
     .runs = runs,
-    .max_rows = {0, 8, 8, 0, 0},
-    .gemm = {{0}, {ENTRIES_8(1)}, {ENTRIES_8(2)}},
+    .max_rows = {0, 6, 6, 0, 0},
+    .gemm = {{0}, {ENTRIES_6(1)}, {ENTRIES_6(2)}},
     TILE_512_TABLE,
 };
 

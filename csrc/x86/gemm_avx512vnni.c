@@ -84,6 +84,7 @@ const nq_isa nq_isa_avx512vnni = {
     .max_rows = {0, 8, 8, 8, 6},
     .gemm = {{0}, {ENTRIES_8(1)}, {ENTRIES_8(2)}, {ENTRIES_8(3)}, {ENTRIES_6(4)}},
     TILE_512_TABLE,
+    .chains = {{"vpdpbusd zmm", nq_multiply_avx512vnni}},
 };
 
 #endif

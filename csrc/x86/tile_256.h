@@ -132,19 +132,6 @@ INLINE void dot_part(const nq_tile *t, int64_t first, const int rows, const int 
             CALL(__VA_ARGS__, first_, rows, 1);                                                                        \
     } while (0)
 
-static int32_t sum_bytes(const uint8_t *x, int64_t count) {
-    __m256i sum = _mm256_setzero_si256();
-    int64_t k = 0, lanes[4];
-    for (; k + 32 <= count; k += 32)
-        sum = _mm256_add_epi64(sum, _mm256_sad_epu8(_mm256_loadu_si256((const __m256i *)(x + k)),
-                                                    _mm256_setzero_si256()));
-    _mm256_storeu_si256((__m256i *)lanes, sum);
-    int64_t total = lanes[0] + lanes[1] + lanes[2] + lanes[3];
-    for (; k < count; k++)
-        total += x[k];
-    return (int32_t)total;
-}
-
 static void pack_quad(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed) {
     __builtin_memcpy(packed, block, NQ_STRIP * NQ_QUAD);
 }
@@ -163,7 +150,7 @@ static void ukernel_6x64c4(const nq_tile *t) { tile(t, 6); }
 #define ROWS_256 {0, ukernel_1x64c4, ukernel_2x64c4, ukernel_3x64c4, ukernel_4x64c4, ukernel_5x64c4, ukernel_6x64c4}
 #define TILE_256_TABLE                                                                                                 \
     .quad_bytes = NQ_STRIP * NQ_QUAD, .pack_quad = pack_quad, .max_rows = {0, 6, 6, 6, 6},                             \
-    .gemm = {{0}, ROWS_256, ROWS_256, ROWS_256, ROWS_256}, .sum_bytes = sum_bytes, .quantize = nq_quantize_avx2,       \
-    .dequantize = nq_dequantize_avx2
+    .gemm = {{0}, ROWS_256, ROWS_256, ROWS_256, ROWS_256},                                                       \
+    .rows = &nq_rows_avx2, .stream = nq_stream_avx2
 
 #endif

@@ -84,16 +84,6 @@ INLINE void tile(const nq_tile *t, const int rows, const int strips) {
     store_sums(t, (const __m512i (*)[NQ_MAX_STRIPS])sums, strips);
 }
 
-static int32_t sum_bytes(const uint8_t *x, int64_t count) {
-    __m512i sum = _mm512_setzero_si512();
-    for (int64_t k = 0; k < count; k += 64) {
-        int64_t left = count - k;
-        __m512i bytes = _mm512_maskz_loadu_epi8(left >= 64 ? ~0ull : (1ull << left) - 1, x + k);
-        sum = _mm512_add_epi64(sum, _mm512_sad_epu8(bytes, _mm512_setzero_si512()));
-    }
-    return (int32_t)_mm512_reduce_add_epi64(sum);
-}
-
 static void pack_quad(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed) {
     __builtin_memcpy(packed, block, NQ_STRIP * NQ_QUAD);
 }
@@ -110,7 +100,6 @@ static void pack_quad(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed) {
 
 /* What the includers' tables share. */
 #define TILE_512_TABLE                                                                                                 \
-    .quad_bytes = NQ_STRIP * NQ_QUAD, .pack_quad = pack_quad, .sum_bytes = sum_bytes, .quantize = nq_quantize_avx512,  \
-    .dequantize = nq_dequantize_avx512
+    .quad_bytes = NQ_STRIP * NQ_QUAD, .pack_quad = pack_quad, .rows = &nq_rows_avx512, .stream = nq_stream_avx512
 
 #endif

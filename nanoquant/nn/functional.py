@@ -15,6 +15,7 @@ import numpy as np
 from ..autograd.ops import OPS
 from ..autograd.tensor import Tensor, apply
 from ..creation import generator
+from ..kernels.pooling import Adaptive, Sliding
 from ..qtensor import QTensor
 from . import normalization, spatial
 
@@ -107,14 +108,14 @@ def max_pool2d(
     dilation: int | Pair = 1,
 ) -> AnyTensor:
     """The greatest element of each window; stride defaults to kernel_size."""
-    options = {
+    options: dict[str, Any] = {
         "kernel": pair(kernel_size, "kernel_size"),
         "stride": pair(kernel_size if stride is None else stride, "stride"),
         "padding": pair(padding, "padding"),
         "dilation": pair(dilation, "dilation"),
     }
     if isinstance(x, QTensor):
-        return x.with_values(spatial.max_pool2d(x.values, **options))
+        return x.max_pool(Sliding(**options))
     return apply(spatial.MAX_POOL2D, x, **options)
 
 
@@ -125,13 +126,13 @@ def avg_pool2d(
 
     Integers are averaged exactly and rounded half to even, and keep their scale.
     """
-    options = {
+    options: dict[str, Any] = {
         "kernel": pair(kernel_size, "kernel_size"),
         "stride": pair(kernel_size if stride is None else stride, "stride"),
         "padding": pair(padding, "padding"),
     }
     if isinstance(x, QTensor):
-        return x.rounded(spatial.avg_pool2d(x.steps(), **options))
+        return x.mean_pool(Sliding(**options))
     return apply(spatial.AVG_POOL2D, x, **options)
 
 
@@ -140,7 +141,7 @@ def adaptive_avg_pool2d(x: AnyTensor, output_size: int | tuple[int | None, int |
     wanted = (output_size, output_size) if isinstance(output_size, int) else output_size
     out = (x.shape[2] if wanted[0] is None else wanted[0], x.shape[3] if wanted[1] is None else wanted[1])
     if isinstance(x, QTensor):
-        return x.rounded(spatial.adaptive_avg_pool2d(x.steps(), out))
+        return x.mean_pool(Adaptive(out))
     return apply(spatial.ADAPTIVE_AVG_POOL2D, x, out=out)
 
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from ...autograd.tensor import Tensor
 from ...kernels import native
-from ...kernels.packed import Input, Output, PackedWeights
+from ...kernels.elementwise import choose_dynamic_qparams, value_range
+from ...kernels.grid import Grid
+from ...kernels.packed import Output, PackedWeights
 from ...numerics import Profile, twice_inverted
-from ...qparams import choose_dynamic_qparams
 from ...qtensor import without_gradient
 from ..linear import take_float
 from .linear import pack_linear
@@ -30,22 +31,12 @@ def linear_dynamic(x: Any, packed: PackedWeights, reduce_range: bool, relu: bool
         return np.broadcast_to(
             np.float32(0) if packed.bias is None else packed.bias, (len(x), packed.out_channels)
         ).copy()
-    low, high = x.min(), x.max()
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise ValueError(f"the input of shape {x.shape} holds NaN or infinity: no scale can represent its range")
     quant_max = 127 if reduce_range and packed.profile is not Profile.qnnpack else 255
-    scale, zero_point = choose_dynamic_qparams(low, high, 0, quant_max)
-    q = native.quantize(
-        x,
-        (1, 1, x.size),
-        np.array([scale], np.float32),
-        np.array([zero_point], np.int32),
-        np.dtype(np.uint8),
-        0,
-        quant_max,
-    )
+    scale, zero_point = choose_dynamic_qparams(*value_range(x), 0, quant_max)
+    numbers = np.array([scale], np.float32), np.array([zero_point], np.int32)
+    q = native.quantize(x, native.affine(np.dtype(np.uint8), (1, 1, x.size), *numbers, 0, quant_max))
     used = twice_inverted(scale) if packed.profile is Profile.onednn else np.float32(scale)  # oneDNN inverts the double
-    return packed.linear(q, Input(float(used), zero_point), Output(relu=relu))
+    return packed.linear(q, Grid(float(used), zero_point), Output(relu=relu))
 
 
 class Linear(Weighted):

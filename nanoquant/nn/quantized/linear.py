@@ -11,8 +11,9 @@ import numpy as np
 
 from ...kernels.packed import PackedWeights
 from ...numerics import Profile, twice_inverted
+from ...per_tensor import grid
 from ...qtensor import QTensor
-from .weighted import Static, given, static_from_float
+from .weighted import Static, static_from_float
 
 
 def pack_linear(values: Any, scale: Any, zero_point: Any, bias: Any, profile: Profile) -> PackedWeights:
@@ -49,10 +50,9 @@ class Linear(Static):
         q = self.take(x)
         if q.shape[-1] != self.in_features:
             raise ValueError(f"the layer has {self.in_features} input features; got an input of shape {q.shape}")
-        rows = np.asarray(q.values, order="C").reshape(-1, self.in_features)
         qparams, wanted = self.output()
-        y = self.packed().linear(rows, given(q), wanted)
-        return QTensor(y.reshape(*q.shape[:-1], self.out_features), qparams, q.origin)
+        y = self.packed().linear(np.asarray(q.values, order="C"), grid(q.qparams), wanted)
+        return QTensor(y, qparams, q.origin)
 
     def geometry_repr(self) -> str:
         """Sizes."""

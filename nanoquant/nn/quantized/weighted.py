@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from ...autograd.tensor import Tensor
 from ...errors import ModuleError
 from ...kernels.engine import quantized as engine
-from ...kernels.packed import Input, Output, PackedWeights
+from ...kernels.packed import Output, PackedWeights
 from ...module import Module
 from ...numerics import Profile
+from ...per_tensor import wanted
 from ...qparams import QParams
 from ...qtensor import QTensor, quantize
 from ...scheme import QDType, qint8, quint8
@@ -137,8 +138,7 @@ class Static(Weighted):
         """What the output's integers mean, in our words and in the kernels'."""
         if self._output is None:
             q = QParams(self.scale, self.zero_point, self.dtype, None, self.quant_min, self.quant_max)
-            wanted = Output(float(q.scale), int(q.zero_point), q.dtype.storage, self.relu, *q.limits)
-            self._output = (q, wanted)
+            self._output = (q, wanted(q, self.relu))
         return self._output
 
     def take(self, x: Any) -> QTensor:
@@ -164,11 +164,6 @@ class Static(Weighted):
     def geometry_repr(self) -> str:
         """Sizes."""
         raise NotImplementedError
-
-
-def given(x: QTensor) -> Input:
-    """What the input's integers mean, in the kernels' words."""
-    return Input(float(x.qparams.scale), int(x.qparams.zero_point), x.values.dtype)
 
 
 def quantize_weights(module: Any) -> tuple[QTensor, Any]:
