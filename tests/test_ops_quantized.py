@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from golden.recorder import OPERATORS
 from golden_vectors import cases
 
 import nanoquant as nq
@@ -63,6 +64,50 @@ def test_dynamic_layers_equal_torch_bit_for_bit() -> None:
         packed = ops.linear_prepack(weights(arrays), arrays.get("bias"))
         y = ops.linear_dynamic(arrays["x"], packed, options["reduce_range"])
         assert np.array_equal(y.array, arrays["y"]), options
+
+
+def test_convolutions_equal_torch_bit_for_bit() -> None:
+    """Signals, volumes, transposed ones."""
+    backend.engine = "fbgemm"
+    spread = set()
+    for options, arrays in cases("convolutions"):
+        kind, x = options["kind"], QTensor(arrays["x"], QParams(*options["x"]))
+        packed = getattr(ops, f"{kind.removesuffix('_relu')}_prepack")(
+            weights(arrays), arrays["bias"], *options["geometry"]
+        )
+        y = np.asarray(getattr(ops, kind)(x, packed, *options["y"]).int_repr())
+        assert np.array_equal(y, arrays["y"]), options
+        spread.update(np.unique(y).tolist())
+    assert len(spread) > 200
+
+
+def operator_answer(options: dict[str, Any], arrays: dict[str, np.ndarray], layout: str = "C") -> np.ndarray:
+    """What our operator computes for a recorded case. layout: of the inputs, channels first or last ('last')."""
+    name, dtype = options["op"], getattr(nq, options["dtype"])
+    known = {**arrays, "S": options["y"][0], "Z": options["y"][1]}
+    for key in ("a", "b"):
+        if key in arrays:
+            v = arrays[key].astype(dtype.storage)
+            v = np.moveaxis(np.moveaxis(v, 1, -1).copy(), -1, 1) if layout == "last" else v
+            known[key] = QTensor(v, QParams(*options[key], dtype))
+    arguments = [known.get(v, v) if isinstance(v, str) else v for v in OPERATORS[name]]
+    first = [known["a"], known["b"]] if name.startswith("cat") else known["a"]
+    return np.asarray(getattr(ops, name)(first, *arguments).int_repr())
+
+
+@pytest.mark.parametrize("layout", ["C", "last"])
+def test_operators_equal_torch_bit_for_bit(layout: str) -> None:
+    """All but averages whose exact value lies between two integers: there we round before the zero point is added."""
+    seen = set()
+    for options, arrays in cases("operators"):
+        y = operator_answer(options, arrays, layout)
+        seen.add(options["op"])
+        if "exact" in arrays:
+            tie = np.abs(np.abs(arrays["exact"] % 1) - 0.5) < 1e-9
+            assert np.array_equal(y[tie].astype(int) - options["a"][1], np.rint(np.round(arrays["exact"][tie], 6)))
+            y = np.where(tie, arrays["y"], y)
+        assert np.array_equal(y, arrays["y"]), options
+    assert seen == set(OPERATORS)
 
 
 def test_the_engine_is_read_when_weights_are_packed() -> None:
@@ -159,17 +204,21 @@ KERNEL = nq.quantize_per_tensor(np.ones((2, 4, 3, 3)), 1.0, 0, nq.qint8)
             ValueError,
             r"zero_point must be an integer in \[0, 255\]",
         ),
-        (lambda: ops.linear_dynamic(X, ops.linear_prepack(W)), TypeError, "x must be float"),
+        (lambda: ops.linear_dynamic(X, ops.linear_prepack(W)), TypeError, "linear_dynamic: X must be float"),
         (lambda: ops.linear_dynamic([[1.0]], ops.linear_prepack(W)), ValueError, "have 4 input features"),
         (lambda: ops.linear_dynamic([[1, np.nan, 0, 0]], ops.linear_prepack(W)), ValueError, "NaN or infinity"),
-        (lambda: ops.conv2d(X, ops.conv2d_prepack(KERNEL), 1.0, 0), ValueError, r"images of shape \(batch, 4, height"),
+        (lambda: ops.conv2d(X, ops.conv2d_prepack(KERNEL), 1.0, 0), ValueError, r"conv2d: .* \(batch, 4, height, w"),
         (
             lambda: ops.conv2d(IMAGE[:, :2], ops.conv2d_prepack(KERNEL), 1.0, 0),
             ValueError,
-            r"images of shape \(batch, 4",
+            r"must have shape \(batch, 4, .* got \(1, 2, 5, 5\)",
         ),
         (lambda: ops.conv2d(IMAGE[:, :, :2], ops.conv2d_prepack(KERNEL), 1.0, 0), ValueError, "input is too small"),
-        (lambda: ops.conv2d_prepack(KERNEL, stride=(1, 2, 3)), ValueError, "stride must be an integer or a pair"),
+        (
+            lambda: ops.conv2d_prepack(KERNEL, stride=(1, 2, 3)),
+            ValueError,
+            "stride must be one integer of at least 1, or 2",
+        ),
         (lambda: ops.conv2d_prepack(KERNEL, groups=3), ValueError, "groups must divide"),
     ],
 )

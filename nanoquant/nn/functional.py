@@ -32,7 +32,9 @@ def pair(value: Any, name: str) -> Pair:
     >>> pair(3, "stride"), pair([1, 2], "stride")
     ((3, 3), (1, 2))
     """
-    values = (value, value) if isinstance(value, int | np.integer) else tuple(value)
+    if type(value) is int:
+        return value, value
+    values = (value, value) if isinstance(value, np.integer) else tuple(value)
     if len(values) != 2 or not all(isinstance(v, int | np.integer) for v in values):
         raise ValueError(f"{name} must be an integer or a pair of integers; got {value!r}")
     return int(values[0]), int(values[1])

@@ -110,7 +110,7 @@ def _cat(
     )
     arrays, order = [part.values for part in parts], in_memory(first)[1]
     if order is not None:
-        arrays, axis = [part.channels_last() for part in parts], order.index(axis)
+        arrays, axis = [part.channels_last() for part in parts], order[axis]
     shape = list(arrays[0].shape)
     shape[axis] = sum(array.shape[axis] for array in arrays)
     y = np.empty(shape, first.values.dtype)
