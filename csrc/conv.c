@@ -10,16 +10,17 @@
  *       |  . #[0 0 0]# # # # # # # # # . |      pixel needs a test, and the sums of weights folded into `init`
  *       |  . #[1 1 1]# # # # # # # # # . |      hold at the borders too.
  *       |  . #[2 2 2]# # # # # # # # # . |
- *       |  . . . . . . . . . . . . . . . |
+ *       |  . . . . . . . . . . . . . . . |      One axis more, for depth, changes nothing; one or two fewer have size 1.
  *       +--------------------------------+
  *
- * A padded input is copied once into such a haloed workspace, a few images at a time, so that the copy is still in the
- * cache when it is read. So is an int8 input, whose sign bit the copy flips. Any other input is read where it lies.
+ * An input whose padding is read is copied once into such a haloed workspace, a few images at a time, so that the copy
+ * is still in the cache when it is read; the phases of a transposed convolution (phase.c) share it. So is an int8 input,
+ * whose sign bit the copy flips, and one whose rows are copied once more (patches.c). Any other is read where it lies.
  *
  * Micro-kernels read whole quads, up to three bytes beyond a run. The workspace has slack for that. In a foreign array
  * those bytes may lie beyond its end, for the last few rows: these are read from a copy of the array's tail.
  *
- * The workspace:   [ tap offsets ] [ haloed images or tail | slack ] [ row sums ]                                     */
+ * The workspace:   [ tap offsets ] [ haloed images or tail | slack ] [ patches ] [ row sums ]                         */
 #include "framework.h"
 
 #include <string.h>
@@ -36,7 +37,7 @@ typedef struct {
     int copies;                                      /* the input goes through the workspace */
     int64_t images;                                  /* in one pass */
     int64_t image_bytes;                             /* as the product reads it: padded, if copied */
-    int64_t taps_bytes, input_bytes, sums_bytes;     /* sections of the workspace */
+    int64_t taps_bytes, input_bytes, patches_bytes, sums_bytes;      /* sections of the workspace */
 } geometry;
 
 /* A phase's outputs along an axis. */
@@ -98,7 +99,7 @@ static int measure(geometry *g, const nq_packed *p, const nq_epilogue *e, int64_
     *g = (geometry){.packed = p, .epilogue = e, .batch = batch, .size = {depth, height, width}};
     g->phases = nq_phase_count(&p->shape);
     g->channels = p->shape.in_channels;
-    g->copies = e->x_flip != 0;
+    g->copies = e->x_flip != 0 || p->pieces > 1;
     for (int axis = 0; axis < 3; axis++) {
         measure_axis(g, axis);
         g->copies |= g->padded[axis] > g->size[axis];
@@ -113,20 +114,25 @@ static int measure(geometry *g, const nq_packed *p, const nq_epilogue *e, int64_
     for (int phase = 0; phase < g->phases; phase++) {
         if (p[phase].phase != phase)
             return 0;
-        g->taps_bytes = nq_max(g->taps_bytes, nq_round_up(p[phase].taps * 8, ALIGNMENT));
+        g->taps_bytes = nq_max(g->taps_bytes, nq_round_up(nq_max(p[phase].taps, p[phase].pieces) * 8, ALIGNMENT));
         if (!g->copies && p[phase].run % NQ_QUAD != 0)
             g->input_bytes = nq_max(g->input_bytes, nq_round_up(reach(g, p + phase) + SLACK, ALIGNMENT));
     }
+    g->patches_bytes = nq_round_up(nq_patches_size(p), ALIGNMENT);
     if (p->zero_point)
         g->sums_bytes = nq_round_up(g->images * g->out_size[0] * g->out_size[1] * g->out_size[2] * p->blocks * 4,
                                     ALIGNMENT);
     return 1;
 }
 
+static int64_t workspace_size(const geometry *g) {
+    return g->taps_bytes + g->input_bytes + g->patches_bytes + g->sums_bytes;
+}
+
 int64_t nq_conv_workspace(const nq_packed *packed, const nq_epilogue *epilogue, int32_t batch, int32_t depth,
                           int32_t height, int32_t width) {
     geometry g;
-    return measure(&g, packed, epilogue, batch, depth, height, width) ? g.taps_bytes + g.input_bytes + g.sums_bytes : -1;
+    return measure(&g, packed, epilogue, batch, depth, height, width) ? workspace_size(&g) : -1;
 }
 
 /* One pass's copy of its images into the halo. */
@@ -139,6 +145,10 @@ typedef struct {
 static void copy_bytes(uint8_t *to, const uint8_t *from, int64_t count, int32_t flip) {
     const uint64_t flips = (uint64_t)flip * 0x0101010101010101u;
     int64_t i = 0;
+    if (flip == 0) {
+        memcpy(to, from, (size_t)count);
+        return;
+    }
     for (uint64_t word; i + 8 <= count; i += 8) {
         memcpy(&word, from + i, 8);
         word ^= flips;
@@ -170,7 +180,8 @@ static void copy_lines(void *context, int64_t item) {
 }
 
 /* One phase's product over `images` images at `in`, with outputs interleaved at `out`. */
-static nq_gemm product_of(const geometry *g, int phase, int64_t images, const uint8_t *in, uint8_t *out, int64_t *taps) {
+static nq_gemm product_of(const geometry *g, int phase, int64_t images, const uint8_t *in, uint8_t *out,
+                          int64_t *taps) {
     const nq_packed *p = g->packed + phase;
     const nq_filter f = nq_phase_filter(&p->shape, phase);
     nq_gemm m = {.packed = p, .epilogue = g->epilogue + phase, .taps = taps, .base = in, .out = out, .rows = images};
@@ -189,25 +200,20 @@ static nq_gemm product_of(const geometry *g, int phase, int64_t images, const ui
     m.in_stride[0] = in_size;
     m.out_stride[0] = out_size;
     m.tail_row = m.rows;
-    for (int64_t tap = 0; tap < p->taps; tap++)
-        taps[tap] = tap_offset(g, &f, p->taps, tap);
+    const int64_t runs = p->pieces ? p->pieces : p->taps;
+    for (int64_t tap = 0; tap < runs; tap++)
+        taps[tap] = tap_offset(g, &f, runs, tap);
     return m;
-}
-
-static const uint8_t *row_of(const nq_gemm *m, int64_t row) {
-    const int64_t *size = m->out_size, *stride = m->in_stride, line = row / size[2], plane = line / size[1];
-    return m->base + plane / size[0] * stride[0] + plane % size[0] * stride[1] + line % size[1] * stride[2] +
-           row % size[2] * stride[3];
 }
 
 /* Rows whose last quad lies beyond the end of the array; their bytes are copied to where that may be read. */
 static void divert_tail(nq_gemm *m, const uint8_t *end, int64_t reach_, uint8_t *tail) {
-    while (m->tail_row > 0 && end - row_of(m, m->tail_row - 1) < reach_)
+    while (m->tail_row > 0 && end - nq_row(m, m->tail_row - 1) < reach_)
         m->tail_row--;
     if (m->tail_row == m->rows)
         return;
     m->tail = tail;
-    m->tail_start = row_of(m, m->tail_row);
+    m->tail_start = nq_row(m, m->tail_row);
     memcpy(tail, m->tail_start, (size_t)(end - m->tail_start));
 }
 
@@ -221,7 +227,7 @@ nq_status nq_conv(const nq_packed *p, const nq_epilogue *e, const void *x, int32
         return NQ_OK;
     if (x == NULL || y == NULL)
         return NQ_BAD_ARGUMENT;
-    if (workspace == NULL || workspace_bytes < g.taps_bytes + g.input_bytes + g.sums_bytes)
+    if (workspace == NULL || workspace_bytes < workspace_size(&g))
         return NQ_WORKSPACE;
     const int64_t x_image = g.size[0] * g.size[1] * g.size[2] * g.channels;
     uint8_t *input = (uint8_t *)workspace + g.taps_bytes;
@@ -236,10 +242,13 @@ nq_status nq_conv(const nq_packed *p, const nq_epilogue *e, const void *x, int32
         for (int phase = 0; phase < g.phases; phase++) {
             nq_gemm m = product_of(&g, phase, g.images, g.copies ? input : in, (uint8_t *)y + first * image_outputs,
                                    workspace);
-            m.row_sums = (int32_t *)(input + g.input_bytes);
+            m.row_sums = (int32_t *)(input + g.input_bytes + g.patches_bytes);
             if (!g.copies && p[phase].taps > 0)
                 divert_tail(&m, in + g.images * x_image, reach(&g, p + phase), input);
-            nq_gemm_run(&m);
+            if (p->pieces)
+                nq_patches_run(&m, input + g.input_bytes);
+            else
+                nq_gemm_run(&m);
         }
     }
     return NQ_OK;

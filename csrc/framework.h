@@ -39,9 +39,9 @@ int64_t nq_out_size(const nq_conv_shape *shape, int axis, int64_t size);        
 
 /* gemm.c: the activations of a product, as row base pointers can be computed from them.
  *
- *     row p = (image, z, y, x)  -->  base + image * in_stride[0] + z * in_stride[1] + y * in_stride[2] + x * in_stride[3]
+ *     row p = (image, z, y, x)  -->  base + (image, z, y, x) . in_stride          in bytes
  *
- * Its outputs go to `out` plus the same sum over out_stride. Strides are bytes.
+ * Its outputs go to out + (image, z, y, x) . out_stride.
  *
  * Rows from `tail_row` on would be read beyond the end of the caller's array. `tail` is a copy of what lies from
  * `tail_start` to that end, with room behind it. */
@@ -59,6 +59,16 @@ typedef struct {
 } nq_gemm;
 
 void nq_gemm_run(const nq_gemm *gemm);
+
+/* patches.c: the same when packed->pieces is not 0, over copies of the rows. `taps` are the offsets of the pieces. */
+int64_t nq_patches_size(const nq_packed *packed);        /* bytes of room; 0 without pieces */
+void nq_patches_run(const nq_gemm *gemm, uint8_t *patches);
+
+static inline const uint8_t *nq_row(const nq_gemm *m, int64_t row) {
+    const int64_t *size = m->out_size, *stride = m->in_stride, line = row / size[2], plane = line / size[1];
+    return m->base + plane / size[0] * stride[0] + plane % size[0] * stride[1] + line % size[1] * stride[2] +
+           row % size[2] * stride[3];
+}
 
 /* pointwise.c: the constants of rows.h from scales and zero points, and what those may be. */
 int nq_scale_is_sane(float scale);               /* positive, normal, finite */

@@ -117,6 +117,9 @@ nq_status nq_softmax(int isa, int64_t rows, int64_t columns, const nq_grid *x_gr
 nq_status nq_layer_norm(int isa, int64_t rows, int64_t columns, const nq_grid *x_grid, const void *x, const float *weight,
                         const float *bias, double eps, const nq_grid *y_grid, void *y);
 
+/* y[b][c][r] = x[b][r][c]: rows = channels takes NCHW to NHWC, rows = pixels the way back. */
+nq_status nq_transpose(int64_t batch, int64_t rows, int64_t columns, const void *x, void *y);
+
 /* ---- 5. Dynamic ranges ------------------------------------------------------------------------------------------- */
 
 /* Least and greatest of count >= 1 floats; NQ_NOT_FINITE on a NaN or an infinity. */
@@ -127,8 +130,8 @@ nq_status nq_choose_qparams(float min_val, float max_val, int32_t quant_min, int
 
 /* ---- 6. Weights -------------------------------------------------------------------------------------------------- */
 
-/* What a convolution is, apart from its input. Triples are (depth, height, width): fewer axes are axes of size 1. A linear
- * layer is a convolution with a kernel of one pixel. */
+/* What a convolution is, apart from its input. Triples are (depth, height, width); an axis that is not there has size 1. A
+ * linear layer is a convolution with a kernel of one pixel. */
 typedef struct {
     int32_t in_channels, out_channels, groups;
     int32_t kernel[3], stride[3], padding[3], dilation[3];
@@ -146,6 +149,7 @@ typedef struct {
     int32_t strips;          /* strips of 16 output channels in each block                           */
     int32_t taps;            /* contiguous runs of input bytes that one output pixel reads           */
     int32_t run;             /* bytes in a run                                                       */
+    int32_t pieces;          /* runs of the input that are copied together to make this one, or 0    */
     int32_t pairs_fit;       /* nq_pack: 1 when u8 * s8 + u8 * s8 fits int16 for all pairs in a quad   */
     int64_t weight_bytes;    /* size of `weights`, 64-byte aligned                                   */
     int64_t table_length;    /* entries of each table: blocks * strips * 16                          */
@@ -157,8 +161,8 @@ typedef struct {
 
 /* Fills the other fields of `packed` but the four pointers. */
 nq_status nq_pack_sizes(nq_packed *packed);
-/* weights: [out_channels][in_channels / groups][kernel depth][height][width], transposed or not, in every phase the whole
- * kernel's; zero_point: [out_channels], read only when packed->zero_point is not NULL. */
+/* weights: [out_channels][in_channels / groups][kernel depth][height][width], the whole kernel for any phase; zero_point:
+ * [out_channels], read only when packed->zero_point is not NULL. */
 nq_status nq_pack(nq_packed *packed, const int8_t *weights, const int32_t *zero_point);
 
 /* ---- 7. Scales --------------------------------------------------------------------------------------------------- */
@@ -209,14 +213,14 @@ nq_status nq_bind(const nq_packed *packed, const nq_binding *binding, nq_epilogu
 /* ---- 8. The product ---------------------------------------------------------------------------------------------- */
 
 /* x: [batch][depth][height][width][in_channels] bytes; y: [batch][out depth][height][width][out_channels], both compact.
- * packed, epilogue: arrays of one, or, transposed, of one for each phase, in order. A linear layer over M rows: batch, depth and height 1, width M. The
- * workspace is 64-byte aligned and may be NULL for 0. */
+ * packed, epilogue: arrays of one, or, transposed, of one for each phase, in order. A linear layer over M rows: batch,
+ * depth and height 1, width M. The workspace is 64-byte aligned and may be NULL for 0. */
 int64_t nq_conv_workspace(const nq_packed *packed, const nq_epilogue *epilogue, int32_t batch, int32_t depth,
                           int32_t height, int32_t width);        /* bytes; -1 on impossible sizes */
 nq_status nq_conv(const nq_packed *packed, const nq_epilogue *epilogue, const void *x, int32_t batch, int32_t depth,
                   int32_t height, int32_t width, void *y, void *workspace, int64_t workspace_bytes);
 
-/* ---- 7. The machine ---------------------------------------------------------------------------------------------- */
+/* ---- 9. The machine ---------------------------------------------------------------------------------------------- */
 
 /* What this CPU can do at best, on nq_get_num_threads() threads; the caller takes the time. A chain is a way to multiply
  * in registers alone; its name lists its instructions, and is NULL beyond an instruction set's last. *macs: the

@@ -55,6 +55,19 @@ static int shape_is_sane(const nq_conv_shape *s) {
     return (int64_t)s->in_channels * s->kernel[2] <= INT32_MAX;
 }
 
+/* Whether a copy of the rows (patches.c), 16 bytes at a time, is worth its time: when the quads that joining the runs saves
+ * outweigh it, or when the stride skips pixels and many strips would skip them again. */
+static int pays_to_gather(const nq_packed *p) {
+    const nq_conv_shape *s = &p->shape;
+    const int64_t apart = p->taps * nq_ceil_div(p->run, NQ_QUAD), copies = p->taps * nq_ceil_div(p->run, 16);
+    const int64_t together = nq_ceil_div((int64_t)p->taps * p->run, NQ_QUAD);
+    if (p->blocks > 1 || s->transposed || p->taps == 0)
+        return 0;
+    if (s->kernel[0] * s->kernel[1] * s->kernel[2] == 1)
+        return s->stride[2] > 1 && p->run % 16 == 0 && p->strips >= 8;
+    return (apart - together) * p->strips > copies;
+}
+
 nq_status nq_pack_sizes(nq_packed *p) {
     const nq_isa *isa = nq_find_isa(p->isa);
     const nq_conv_shape *s = &p->shape;
@@ -68,6 +81,11 @@ nq_status nq_pack_sizes(nq_packed *p) {
     const int whole_lines = p->blocks == 1 && (x->tap_step == 1 || x->taps == 1);
     p->taps = (int32_t)(whole_lines && x->taps > 0 ? f.pixels / x->taps : f.pixels);
     p->run = (int32_t)(s->in_channels / p->blocks * (whole_lines ? x->taps : 1));
+    p->pieces = pays_to_gather(p) ? p->taps : 0;
+    if (p->pieces) {
+        p->run *= p->pieces;
+        p->taps = 1;
+    }
     p->table_length = (int64_t)p->blocks * p->strips * NQ_STRIP;
     p->weight_bytes = (int64_t)p->blocks * p->strips * p->taps * nq_ceil_div(p->run, NQ_QUAD) * isa->quad_bytes;
     return NQ_OK;

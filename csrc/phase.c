@@ -49,7 +49,8 @@ nq_filter nq_phase_filter(const nq_conv_shape *s, int32_t phase) {
 }
 
 int64_t nq_out_size(const nq_conv_shape *s, int axis, int64_t size) {
-    const int64_t span = (int64_t)s->dilation[axis] * (s->kernel[axis] - 1) + 1, padding = 2 * (int64_t)s->padding[axis];
+    const int64_t span = (int64_t)s->dilation[axis] * (s->kernel[axis] - 1) + 1;
+    const int64_t padding = 2 * (int64_t)s->padding[axis];
     if (s->transposed)
         return size == 0 ? 0 : nq_max((size - 1) * s->stride[axis] + span + s->output_padding[axis] - padding, 0);
     return size + padding < span ? 0 : (size + padding - span) / s->stride[axis] + 1;

@@ -19,8 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from nanoquant.kernels import native
+from nanoquant.kernels import elementwise, native
+from nanoquant.kernels.grid import Grid
 from nanoquant.kernels.packed import Input, Output, PackedWeights
+from nanoquant.kernels.pooling import Sliding
 from nanoquant.numerics import Profile
 
 faulthandler.enable()
@@ -145,7 +147,41 @@ def run_elementwise(isa: int, at_end: bool) -> int:
     return 2 * 199
 
 
+def run_pointwise(isa: int, at_end: bool) -> int:
+    """Everything between two products, at every length up to 135: results as on ordinary memory."""
+    grid, other, g, calls = Grid(0.1, 7), Grid(0.15, 90), np.random.default_rng(0), 0
+    windows = Sliding((2, 2), (1, 2), (1, 1))
+    for count in range(1, 135):
+        a, b, table = (g.integers(0, 256, size).astype(np.uint8) for size in ((1, 2, 2, count), (1, 2, 2, count), 256))
+        factor, shift = g.standard_normal((2, count)).astype(np.float32)
+        places = [Guarded(array, at_end) for array in (a, b, table, factor, shift)]
+        p, q, t, f, h = (place.array for place in places)
+        for run, shape in (
+            (lambda a, b, t, f, h, out: elementwise.requantize(a, grid, other, None, out, isa), a.shape),
+            (lambda a, b, t, f, h, out: elementwise.add(a, grid, b, other, grid, None, out, isa), a.shape),
+            (lambda a, b, t, f, h, out: elementwise.mul(a, grid, b, other, grid, None, out, isa), a.shape),
+            (lambda a, b, t, f, h, out: elementwise.scale_shift(a, grid, f, h, other, None, out, isa), a.shape),
+            (lambda a, b, t, f, h, out: elementwise.clamp(a, (5, 200), out, isa), a.shape),
+            (lambda a, b, t, f, h, out: elementwise.lookup(a, t, out, isa), a.shape),
+            (lambda a, b, t, f, h, out: elementwise.softmax(a, grid, other, out, isa), a.shape),
+            (lambda a, b, t, f, h, out: elementwise.layer_norm(a, grid, f, h, 1e-5, other, out, isa), a.shape),
+            (lambda a, b, t, f, h, out: elementwise.max_pool(a, windows, out, isa), (1, 3, 2, count)),
+            (lambda a, b, t, f, h, out: elementwise.mean_pool(a, 7, windows, True, None, out, isa), (1, 3, 2, count)),
+            (lambda a, b, t, f, h, out: elementwise.swap_axes(a, out), (1, 2, count, 2)),
+        ):
+            out = Guarded(np.zeros(shape, np.uint8), at_end)
+            assert np.array_equal(run(p, q, t, f, h, out.array), run(a, b, table, factor, shift, None))
+            out.close()
+            calls += 1
+        assert elementwise.value_range(f, isa) == (factor.min(), factor.max())
+        for place in places:
+            place.close()
+    return calls
+
+
 if __name__ == "__main__":
     number = native.isa_number(sys.argv[1])
-    total = sum(run(number, at_end) for run in (run_convolutions, run_elementwise) for at_end in (True, False))
+    total = sum(
+        run(number, at_end) for run in (run_convolutions, run_elementwise, run_pointwise) for at_end in (True, False)
+    )
     print("ok", total)

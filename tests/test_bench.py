@@ -208,6 +208,23 @@ def test_numpy_as_a_peer() -> None:
     assert row.errors["numpy"] < 0.01
 
 
+@pytest.mark.filterwarnings("ignore")  # theirs, while they are imported
+@pytest.mark.parametrize("name", [name for name in peers.PEERS if name != "numpy"])
+@pytest.mark.parametrize(
+    "text", ["gemm 5x64x48", "conv 1x9x8x16:32:3:2:1", "conv 1x9x8x16:16:3:1:1:16", "elementwise dequantize:99"]
+)
+def test_peers_compute_what_we_compute(name: str, text: str) -> None:
+    """In the layouts that the bench gives them, on data that cannot saturate."""
+    versions, missing = peers.find([name])
+    if not versions:
+        pytest.skip(missing[name])
+    row = Bench([name], 1, machine.Peak(), 1).row(parse(*text.split()))
+    assert isinstance(row, Row)
+    if name in row.missing:
+        pytest.skip(row.missing[name])
+    assert row.errors[name] < 0.01
+
+
 # ---- what is shown -----------------------------------------------------------------------------------------------------
 
 

@@ -127,6 +127,27 @@ def test_depthwise_and_dense(kernel: tuple[int, int], groups: int) -> None:
     compare(layer, [Profile.qnnpack], OUTPUTS)
 
 
+@pytest.mark.parametrize("inputs", [1, 2, 3, 5])
+@pytest.mark.parametrize(
+    ("kernel", "stride"), [((7, 7), (2, 2)), ((3, 3), (2, 2)), ((3, 3, 3), (1, 2, 1)), ((9,), (2,))]
+)
+def test_first_layers(kernel: tuple[int, ...], stride: tuple[int, ...], inputs: int) -> None:
+    """Few input channels, whose runs are joined by a copy, a part of the rows at a time."""
+    padding = tuple(k // 2 for k in kernel)
+    layer = Layer(
+        seed=inputs, batch=2, size=(9, 41, 43)[3 - len(kernel) :], groups=1, inputs=inputs, outputs=65, kernel=kernel,
+        stride=stride, padding=padding, dilation=(1,) * len(kernel), extreme=False, signed=inputs == 2,
+        asymmetric=inputs % 2 == 0, per_channel=True, bias=True, relu=True,
+    )  # fmt: skip
+    compare(layer, [Profile.fbgemm], [OUTPUTS[1], OUTPUTS[5]])
+
+
+def test_many_channels_at_a_stride() -> None:
+    """A kernel of one pixel over skipped ones: copied together when many strips read them."""
+    layer = Layer(1, 2, (17, 19), 1, 48, 130, (1, 1), (2, 2), (0, 0), (1, 1), False, False, True, True, True, True)
+    compare(layer, [Profile.fbgemm], [OUTPUTS[1], OUTPUTS[5]])
+
+
 @settings(max_examples=20)
 @given(strategies.layers())
 def test_the_specification_itself(layer: Layer) -> None:

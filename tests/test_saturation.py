@@ -135,6 +135,11 @@ def by_definition(packed: PackedWeights, arrays: dict[str, Any], layer: Layer) -
                     taps[-1] += pixel
                 else:
                     taps.append(pixel)
+        if merged == layer.groups and not layer.transposed and len(taps) > 1:  # few channels: the runs are joined
+            quads = lambda length: -(-length // 4)  # noqa: E731
+            saved = sum(quads(len(tap)) for tap in taps) - quads(sum(map(len, taps)))
+            if saved * -(-out // 16) > sum(-(-len(tap) // 16) for tap in taps):
+                taps = [list(itertools.chain.from_iterable(taps))]
         result.append([w for tap in taps for w in tap + [0] * (-len(tap) % 4)])
     return result
 

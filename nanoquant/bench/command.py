@@ -26,11 +26,12 @@ from .shapes import FORMS, SHAPES, parse
 PEERS_ISA = {"avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "FBGEMM_ENABLE_INSTRUCTIONS": "AVX2"}}
 EPILOG = (
     "A ratio is the peer's time over ours, the median over rounds in which all take turns: above 1 we are ahead. "
-    "%%peak and %%GB/s: of what loops that only multiply, or only move as many bytes, reach in the same rounds."
+    "%peak and %GB/s: of what loops that only multiply, or only move as many bytes, reach in the same rounds."
 )
 NOTES = {
     "full_range": "weights in [-127, 127]: engines whose multiply saturates are wrong",
     "peers_isa": "oneDNN (onednn, x86) and FBGEMM are held to AVX2; onnxruntime and openvino know no such switch",
+    "minima": "times are those of the shortest turns",
 }
 CONTENDED = "The same while another process keeps one core busy:"
 
@@ -47,22 +48,17 @@ def add(commands: Any) -> None:
     for kind, (form, *_) in FORMS.items():
         command = kinds.add_parser(kind, epilog=EPILOG)
         command.add_argument("--shape", action="append", help=f"{form}, in place of the table's; may be repeated")
-        command.add_argument("--threads", type=counts, help="numbers of threads for everybody, as in 1,2 (default 1)")
+        command.add_argument("--threads", type=counts, help="of everybody, as in 1,2 (default 1; 2 with --contend)")
         command.add_argument("--isa", help="our instruction set (default: the best)")
         command.add_argument("--peers", help=f"none, or some of {','.join(peers.PEERS)} (default: those installed)")
         command.add_argument("--peers-isa", choices=PEERS_ISA, help="hold oneDNN and FBGEMM to this instruction set")
         command.add_argument("--full-range", action="store_true", help="weights in [-127, 127] instead of [-63, 63]")
-        command.add_argument(
-            "--contend", action="store_true", help="on 2 threads: alone, then while another process keeps a core busy"
-        )
-        command.add_argument(
-            "--rounds", type=int, default=30, choices=range(1, 10_000), metavar="N", help="turns (default 30)"
-        )
+        command.add_argument("--contend", action="store_true", help="then again, while another process takes a core")
+        command.add_argument("--rounds", type=int, default=30, choices=range(1, 10_000), metavar="N", help="default 30")
+        command.add_argument("--minima", action="store_true", help="shortest turns, not medians: on a machine in use")
         command.add_argument("--quick", action="store_true", help="3 rounds of every fifth row")
         command.add_argument("--json", action="store_true", help="print JSON")
-        command.add_argument(
-            "--plot", metavar="FILE", help="draw the last run, as in bench.png (needs nanoquant[plot])"
-        )
+        command.add_argument("--plot", metavar="FILE", help="draw the last table, as in bench.png (nanoquant[plot])")
         command.set_defaults(run=run)
 
 
@@ -99,7 +95,8 @@ def run(options: argparse.Namespace) -> None:
         peak = Peak()
         limits = machine.measure(peak)
         say(report.limits(limits, threads))
-        bench = Bench(list(versions), threads, peak, 3 if options.quick else options.rounds, options.full_range)
+        rounds = 3 if options.quick else options.rounds
+        bench = Bench(list(versions), threads, peak, rounds, options.full_range, options.minima)
         alone: list[Row] = []
         for contended in (False, True)[: 1 + options.contend]:
             with busy_core(contended):

@@ -87,5 +87,6 @@ def operator(
         return Runner(x.dequantize, lambda y: np.asarray(y) / SCALE)
     if s.operation == "relu":
         return Runner(x.relu)
-    call, operands = getattr(quantized, s.operation), (x, x) if s.operation in ("add", "mul") else (x,)
+    other = [activations(data.x.reshape(-1)[::-1].copy())] if s.operation in ("add", "mul") else []
+    call, operands = getattr(quantized, s.operation), [x, *other]
     return Runner(lambda: call(*operands, SCALE, ZERO_POINT))

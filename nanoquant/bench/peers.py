@@ -116,7 +116,7 @@ def _openvino(openvino: Any, data: Data, threads: int) -> Runner:
         raise LookupError(f"it chooses {', '.join(precisions)} here, not int8")
     request = compiled.create_infer_request()
     x = data.x[0, 0] if linear else np.ascontiguousarray(data.x.transpose(0, 3, 1, 2))
-    request.set_input_tensor(openvino.Tensor(x, shared_memory=True))
+    request.set_input_tensor(openvino.Tensor(x))
 
     def integers(_: Any) -> NDArray[Any]:
         y = np.array(request.get_output_tensor().data)

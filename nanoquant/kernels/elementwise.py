@@ -10,6 +10,7 @@ Before: `pointwise`, `pooling`, `native`. After: `nanoquant.qtensor`.
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -226,6 +227,16 @@ def mean_pool(
     """`pooling.mean_pool`."""
     pooling = _pooling(windows, q.shape, q.dtype, True, zero_point, include_padding, divisor or 0)
     return _pool("mean_pool", pooling, q, out, isa)
+
+
+def swap_axes(q: Integers, out: Integers | None = None) -> Integers:
+    """q.swapaxes(-1, -2), copied: (batch, channels, pixels) to channels last, or back. q: C-contiguous bytes."""
+    *batch, rows, columns = q.shape
+    if q.itemsize != 1:
+        raise TypeError(f"swap_axes moves 8-bit integers; got {q.dtype}")
+    out = _output("swap_axes", (*batch, columns, rows), q.dtype, out)
+    check(lib.nq_transpose(math.prod(batch), rows, columns, ffi.from_buffer(q), ffi.from_buffer(out)), "swap_axes")
+    return out
 
 
 # ---- dynamic ranges --------------------------------------------------------------------------------------------------

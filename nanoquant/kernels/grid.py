@@ -43,3 +43,10 @@ class Grid(NamedTuple):
     def inverse(self) -> np.float32:
         """f32(1 / scale)."""
         return np.float32(1) / np.float32(self.scale)
+
+
+def write(v: Floats, y: Grid, limits: Limits | None = None) -> Integers:
+    """Steps to integers: clamp(rint(v) + zero_point), at the limits or the dtype's ends."""
+    low, high = y.limits if limits is None else limits
+    steps = np.rint(np.fmin(v, np.float32(high - y.zero_point)))
+    return np.asarray(np.maximum(steps, low - y.zero_point) + y.zero_point).astype(y.dtype)

@@ -18,15 +18,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..numerics import fma
-from .grid import Floats, Grid, Integers, Limits
+from .grid import Floats, Grid, Integers, Limits, write
 from .tables import exponentials
-
-
-def write(v: Floats, y: Grid, limits: Limits | None = None) -> Integers:
-    """Steps to integers: clamp(rint(v) + zero_point), at the limits or the dtype's ends."""
-    low, high = y.limits if limits is None else limits
-    steps = np.rint(np.fmin(v, np.float32(high - y.zero_point)))
-    return np.asarray(np.maximum(steps, low - y.zero_point) + y.zero_point).astype(y.dtype)
 
 
 def requantize(q: Integers, x: Grid, y: Grid, limits: Limits | None = None) -> Integers:

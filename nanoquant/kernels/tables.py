@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import affine
-from .grid import Grid
+from .grid import Grid, write
 
 Function = Callable[..., Decimal]
 
@@ -80,10 +80,8 @@ def table(function: Function, x: Grid, y: Grid, *parameters: float) -> NDArray[A
     reals = np.clip(affine.dequantize(integers, x.scale, x.zero_point), -_GREATEST, _GREATEST)
     with decimal.localcontext(_DIGITS):
         results = [nearest_float(function(Decimal(float(real)), *parameters)) for real in reals]
-    steps = affine.round_to_steps(
-        np.array(results, np.float32), np.asarray(y.scale, np.float32), np.asarray(y.zero_point), *y.limits
-    )
-    entries = (steps + y.zero_point).astype(y.dtype)
+    with np.errstate(over="ignore", under="ignore"):
+        entries = write(np.array(results, np.float32) * y.inverse(), y)
     entries.flags.writeable = False
     return entries
 
