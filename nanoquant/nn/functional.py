@@ -108,8 +108,12 @@ def max_pool2d(
     stride: int | Pair | None = None,
     padding: int | Pair = 0,
     dilation: int | Pair = 1,
+    ceil_mode: bool = False,
 ) -> AnyTensor:
-    """The greatest element of each window; stride defaults to kernel_size."""
+    """The greatest element of each window; stride defaults to kernel_size.
+
+    ceil_mode (integers only): a last window may pass the end.
+    """
     options: dict[str, Any] = {
         "kernel": pair(kernel_size, "kernel_size"),
         "stride": pair(kernel_size if stride is None else stride, "stride"),
@@ -117,16 +121,30 @@ def max_pool2d(
         "dilation": pair(dilation, "dilation"),
     }
     if isinstance(x, QTensor):
-        return x.max_pool(Sliding(**options))
+        return x.max_pool(Sliding(**options, ceil_mode=ceil_mode))
+    _only_of_integers("max_pool2d", ceil_mode=ceil_mode)
     return apply(spatial.MAX_POOL2D, x, **options)
 
 
+def _only_of_integers(name: str, **given: Any) -> None:
+    for option, value in given.items():
+        if value:
+            raise ValueError(f"{name}: {option} is supported for quantized tensors only; got a float tensor")
+
+
 def avg_pool2d(
-    x: AnyTensor, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0
+    x: AnyTensor,
+    kernel_size: int | Pair,
+    stride: int | Pair | None = None,
+    padding: int | Pair = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
 ) -> AnyTensor:
     """The mean of each window, padding counted as zeros; stride defaults to kernel_size.
 
-    Integers are averaged exactly and rounded half to even, and keep their scale.
+    Integers are averaged exactly and rounded half to even, and keep their scale; for them alone, count_include_pad says
+    whether padding counts among the divisor, and divisor_override is the divisor.
     """
     options: dict[str, Any] = {
         "kernel": pair(kernel_size, "kernel_size"),
@@ -134,7 +152,10 @@ def avg_pool2d(
         "padding": pair(padding, "padding"),
     }
     if isinstance(x, QTensor):
-        return x.mean_pool(Sliding(**options))
+        return x.mean_pool(Sliding(**options, ceil_mode=ceil_mode), count_include_pad, divisor_override)
+    _only_of_integers(
+        "avg_pool2d", ceil_mode=ceil_mode, count_include_pad=not count_include_pad, divisor_override=divisor_override
+    )
     return apply(spatial.AVG_POOL2D, x, **options)
 
 
