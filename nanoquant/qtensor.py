@@ -58,7 +58,8 @@ class QTensor(Shaped):
     def __init__(self, values: NDArray[Any], qparams: QParams, origin: Tensor | None = None) -> None:
         if values.dtype != qparams.dtype.storage:
             raise TypeError(f"{qparams.dtype.name} integers are stored as {qparams.dtype.storage}; got {values.dtype}")
-        qparams.over(values.shape)
+        if qparams.axis is not None:
+            qparams.over(values.shape)
         self.values, self.qparams, self.origin = values, qparams, origin
 
     # ---- what it is -------------------------------------------------------------------------------------------------

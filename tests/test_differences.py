@@ -14,6 +14,7 @@ import numpy as np
 import oracles
 import pytest
 import test_eager
+import test_ops_quantized
 from golden_vectors import cases
 
 import nanoquant as nq
@@ -47,6 +48,19 @@ def ties() -> None:
             assert mine == oracles.quantize(x, scale, zero_point, dtype.quant_min, dtype.quant_max)
             differing += mine != theirs
     assert differing > 50
+
+
+@row("ties in averages of integers (pooling, `mean`)")
+def ties_in_averages() -> None:
+    differing = 0
+    for options, arrays in cases("operators"):
+        if "exact" in arrays:
+            zero_point = options["a"][1]
+            mean, ours = np.round(arrays["exact"], 6), test_ops_quantized.operator_answer(options, arrays)
+            assert np.array_equal(arrays["y"], np.rint(mean + zero_point))
+            assert np.array_equal(ours, np.rint(mean) + zero_point)
+            differing += (ours != arrays["y"]).sum()
+    assert differing > 20
 
 
 @row("NaN")

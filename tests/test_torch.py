@@ -59,7 +59,17 @@ def test_static_layers(monkeypatch: pytest.MonkeyPatch, repeat: int, record: Any
 
 
 @pytest.mark.parametrize(
-    "name", ["dynamic", "onednn_dynamic", "observers", "affine", "dynamic_qparams", "fake_quantizers"]
+    "name",
+    [
+        "dynamic",
+        "onednn_dynamic",
+        "observers",
+        "affine",
+        "dynamic_qparams",
+        "fake_quantizers",
+        "convolutions",
+        "operators",
+    ],
 )
 def test_the_rest(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     import test_affine
@@ -73,6 +83,8 @@ def test_the_rest(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         "observers": (test_observers, test_observers.test_torch_to_the_last_bit),
         "affine": (test_affine, test_affine.test_golden_vectors),
         "fake_quantizers": (test_fake_quantize, test_fake_quantize.test_torch_to_the_last_bit),
+        "convolutions": (test_ops_quantized, test_ops_quantized.test_convolutions_equal_torch_bit_for_bit),
+        "operators": (test_ops_quantized, lambda: test_ops_quantized.test_operators_equal_torch_bit_for_bit("last")),
         "dynamic_qparams": (test_qparams, test_qparams.test_dynamic_rule_equals_torch),
     }[name]
     monkeypatch.setattr(module, "cases", lambda _: fresh)

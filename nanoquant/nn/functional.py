@@ -32,7 +32,9 @@ def pair(value: Any, name: str) -> Pair:
     >>> pair(3, "stride"), pair([1, 2], "stride")
     ((3, 3), (1, 2))
     """
-    values = (value, value) if isinstance(value, int | np.integer) else tuple(value)
+    if type(value) is int:
+        return value, value
+    values = (value, value) if isinstance(value, np.integer) else tuple(value)
     if len(values) != 2 or not all(isinstance(v, int | np.integer) for v in values):
         raise ValueError(f"{name} must be an integer or a pair of integers; got {value!r}")
     return int(values[0]), int(values[1])
@@ -106,8 +108,12 @@ def max_pool2d(
     stride: int | Pair | None = None,
     padding: int | Pair = 0,
     dilation: int | Pair = 1,
+    ceil_mode: bool = False,
 ) -> AnyTensor:
-    """The greatest element of each window; stride defaults to kernel_size."""
+    """The greatest element of each window; stride defaults to kernel_size.
+
+    ceil_mode (integers only): a last window may pass the end.
+    """
     options: dict[str, Any] = {
         "kernel": pair(kernel_size, "kernel_size"),
         "stride": pair(kernel_size if stride is None else stride, "stride"),
@@ -115,16 +121,30 @@ def max_pool2d(
         "dilation": pair(dilation, "dilation"),
     }
     if isinstance(x, QTensor):
-        return x.max_pool(Sliding(**options))
+        return x.max_pool(Sliding(**options, ceil_mode=ceil_mode))
+    _only_of_integers("max_pool2d", ceil_mode=ceil_mode)
     return apply(spatial.MAX_POOL2D, x, **options)
 
 
+def _only_of_integers(name: str, **given: Any) -> None:
+    for option, value in given.items():
+        if value:
+            raise ValueError(f"{name}: {option} is supported for quantized tensors only; got a float tensor")
+
+
 def avg_pool2d(
-    x: AnyTensor, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0
+    x: AnyTensor,
+    kernel_size: int | Pair,
+    stride: int | Pair | None = None,
+    padding: int | Pair = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
 ) -> AnyTensor:
     """The mean of each window, padding counted as zeros; stride defaults to kernel_size.
 
-    Integers are averaged exactly and rounded half to even, and keep their scale.
+    Integers are averaged exactly and rounded half to even, and keep their scale; for them alone, count_include_pad says
+    whether padding counts among the divisor, and divisor_override is the divisor.
     """
     options: dict[str, Any] = {
         "kernel": pair(kernel_size, "kernel_size"),
@@ -132,7 +152,10 @@ def avg_pool2d(
         "padding": pair(padding, "padding"),
     }
     if isinstance(x, QTensor):
-        return x.mean_pool(Sliding(**options))
+        return x.mean_pool(Sliding(**options, ceil_mode=ceil_mode), count_include_pad, divisor_override)
+    _only_of_integers(
+        "avg_pool2d", ceil_mode=ceil_mode, count_include_pad=not count_include_pad, divisor_override=divisor_override
+    )
     return apply(spatial.AVG_POOL2D, x, **options)
 
 

@@ -1,6 +1,6 @@
 """Records what PyTorch computes into the .npz files of this folder, so that the suite can compare without PyTorch.
 
-    python tests/golden/record.py            with torch==2.13.0 installed, on an x86-64 CPU with AVX-512 VNNI
+    python tests/golden/record.py [name]     with torch==2.13.0 installed, on an x86-64 CPU with AVX-512 VNNI
 
 Inputs are drawn from a seeded generator, so that a second recording gives the same files. `record_runtimes.py` records
 the other runtimes, `recorder.py` describes the files.
@@ -19,7 +19,7 @@ import torch.ao.quantization as taq
 from torch.ao.quantization._learnable_fake_quantize import _LearnableFakeQuantize
 
 sys.path.insert(0, str(Path(__file__).parent))
-from recorder import F, Recorder, halfway
+from recorder import OPERATORS, F, Recorder, halfway
 
 quantized = torch.ops.quantized
 
@@ -326,12 +326,75 @@ def record_fake_quantizers(g: np.random.Generator) -> None:
     recorder.write()
 
 
+def record_convolutions(g: np.random.Generator) -> None:
+    """Signals, volumes and transposed convolutions; activations of seven bits, which no FBGEMM saturates on."""
+    recorder = Recorder("convolutions")
+    torch.backends.quantized.engine = "fbgemm"
+    kinds = {"conv1d": 1, "conv1d_relu": 1, "conv3d": 3, "conv3d_relu": 3, "conv_transpose1d": 1, "conv_transpose2d": 2}
+    for number in range(96):
+        kind = list(kinds)[number % len(kinds)]
+        axes, transposed = kinds[kind], "transpose" in kind
+        groups, inputs, outputs = (int(v) for v in g.integers(1, 4, 3))
+        kernel, dilation, stride = (g.integers(1, end, axes).tolist() for end in (4, 3, 4))
+        padding = [int(g.integers(k)) for k in kernel]
+        extra = [int(g.integers(s)) for s in stride]
+        per_channel = bool(g.integers(2)) and not transposed
+        shape = (groups * inputs, outputs, *kernel) if transposed else (groups * outputs, inputs, *kernel)
+        w = quantized_weights(g, shape, per_channel, asymmetric=not transposed and bool(g.integers(2)))
+        b = (g.standard_normal(groups * outputs) * 20).astype(F)
+        x = g.integers(0, 128, (2, groups * inputs, *g.integers(5, 8, axes))).astype(np.uint8)
+        x_scale, x_zero_point = float(F(g.uniform(0.001, 0.1))), int(g.integers(0, 128))
+        y_scale, y_zero_point = output_scale(g, w, x_scale) / 2, int(g.integers(0, 256))
+        geometry = [stride, padding, *([extra] if transposed else []), dilation, groups]
+        packed = getattr(quantized, f"{kind.removesuffix('_relu')}_prepack")(w, tensor(b), *geometry)
+        qx = torch._make_per_tensor_quantized_tensor(tensor(x), x_scale, x_zero_point)
+        y = getattr(quantized, kind)(qx, packed, y_scale, y_zero_point).int_repr().numpy()
+        options = {"kind": kind, "geometry": geometry, "x": [x_scale, x_zero_point], "y": [y_scale, y_zero_point]}
+        recorder.add(options, x=x, bias=b, y=y, **weight_arrays(w))
+    recorder.write()
+
+
+ELSEWHERE = {
+    "tanh": torch.tanh, "mean": torch.mean, "hardsigmoid": torch.nn.functional.hardsigmoid,
+    "avg_pool2d": torch.nn.functional.avg_pool2d, "adaptive_avg_pool2d": torch.nn.functional.adaptive_avg_pool2d,
+}  # fmt: skip
+AVERAGES = ("avg_pool2d", "adaptive_avg_pool2d", "mean")
+
+
+def record_operators(g: np.random.Generator) -> None:
+    """What lies between products. `exact`, of averages: the mean of q - zero_point, since ties are ours alone."""
+    recorder = Recorder("operators")
+    torch.backends.quantized.engine = "fbgemm"
+    for number in range(4 * len(OPERATORS)):
+        name = list(OPERATORS)[number % len(OPERATORS)]
+        dtype = "quint8" if name == "softmax" else ("quint8", "qint8")[g.integers(2)]
+        low, high = (0, 256) if dtype == "quint8" else (-128, 128)
+        shape = (2, 5, 9) if name == "max_pool1d" else (2, 5, 4, 6)
+        grids = {key: (float(F(g.uniform(0.005, 0.2))), int(g.integers(low, high))) for key in "aby"}
+        values = {key: g.integers(low, high, shape).astype("u1" if dtype == "quint8" else "i1") for key in "ab"}
+        numbers = {key: g.standard_normal(5).astype(F) for key in ("gamma", "beta", "mean")}
+        numbers |= {f"rows_{key}": g.standard_normal((4, 6)).astype(F) for key in ("gamma", "beta")}
+        numbers["var"] = g.uniform(0.1, 3, 5).astype(F)
+        made = {k: torch._make_per_tensor_quantized_tensor(tensor(v), *grids[k]) for k, v in values.items()}
+        known = {**made, **{k: tensor(v) for k, v in numbers.items()}, "S": grids["y"][0], "Z": grids["y"][1]}
+        arguments = [known.get(v, v) if isinstance(v, str) else v for v in OPERATORS[name]]
+        first = [made["a"], made["b"]] if name.startswith("cat") else made["a"]
+        y = (ELSEWHERE.get(name) or getattr(quantized, name))(first, *arguments)
+        exact = None
+        if name in AVERAGES:
+            exact = ELSEWHERE[name](tensor(values["a"].astype(np.float64) - grids["a"][1]), *arguments).numpy()
+        used = {k: v for k, v in {**values, **numbers}.items() if k == "a" or k in OPERATORS[name] or name[:3] == "cat"}
+        recorder.add({"op": name, "dtype": dtype, **grids}, y=y.int_repr().numpy(), exact=exact, **used)
+    recorder.write()
+
+
 RECORDS = [
     record_static, record_ties, record_dynamic, record_observers, record_affine, record_dynamic_qparams, record_onednn,
-    record_onednn_ties, record_onednn_dynamic, record_fake_quantizers,
+    record_onednn_ties, record_onednn_dynamic, record_fake_quantizers, record_convolutions, record_operators,
 ]  # fmt: skip
 
 if __name__ == "__main__":
     warnings.filterwarnings("ignore")
     for seed, record in enumerate(RECORDS):
-        record(np.random.default_rng(seed))
+        if record.__name__.removeprefix("record_") in (sys.argv[1:] or record.__name__):
+            record(np.random.default_rng(seed))

@@ -16,6 +16,20 @@ import numpy as np
 FOLDER = Path(__file__).parent
 F = np.float32
 
+# Arguments after the first, by operator: "b" is a second tensor, "gamma" and the like float arrays of one value per
+# channel, "S" and "Z" the output's scale and zero point.
+OPERATORS: dict[str, list[Any]] = {
+    "add": ["b", "S", "Z"], "add_relu": ["b", "S", "Z"], "mul": ["b", "S", "Z"], "mul_relu": ["b", "S", "Z"],
+    "cat": [1, "S", "Z"], "cat_relu": [0, "S", "Z"],
+    "sigmoid": ["S", "Z"], "tanh": [], "hardsigmoid": [], "hardswish": ["S", "Z"],
+    "leaky_relu": [0.1, False, "S", "Z"], "elu": ["S", "Z", 0.7], "relu6": [], "clamp": [-0.7, 1.3],
+    "max_pool1d": [[3], [2], [1], [1], False], "max_pool2d": [[3, 2], [2, 1], [1, 0], [1, 2], True],
+    "avg_pool2d": [[2, 3], [1, 2], [1, 0], False, False], "adaptive_avg_pool2d": [[3, 2]], "mean": [[2, 3]],
+    "batch_norm": ["gamma", "beta", "mean", "var", 1e-5, "S", "Z"],
+    "batch_norm2d_relu": ["gamma", "beta", "mean", "var", 1e-5, "S", "Z"],
+    "layer_norm": [[4, 6], "rows_gamma", "rows_beta", 1e-5, "S", "Z"], "softmax": [-1, "S", "Z"],
+}  # fmt: skip
+
 
 class Recorder:
     """Collects cases and writes one file."""

@@ -7,12 +7,15 @@ Before: `arithmetic`. After: `pooling`.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
-from ...affine import quantize
+from ...affine import quantize_as
 from ...kernels import elementwise, tables
 from ...kernels.tables import Function
 from ...per_tensor import grid, per_tensor
+from ...qparams import QParams
 from ...qtensor import QTensor
 from .arguments import check_input, in_memory, result
 
@@ -92,8 +95,12 @@ def relu6(qx: QTensor, inplace: bool = False) -> QTensor:
 
 
 def _clamp(x: QTensor, least: float | None, greatest: float | None) -> QTensor:
-    q = x.qparams
-    ends = (-np.inf if least is None else least, np.inf if greatest is None else greatest)
-    low, high = quantize(ends, q.scale, q.zero_point, q.dtype).tolist()
     values, order = in_memory(x)
-    return result(elementwise.clamp(values, (low, high)), order, q, x)
+    return result(elementwise.clamp(values, _limits(x.qparams, least, greatest)), order, x.qparams, x)
+
+
+@lru_cache(maxsize=256)
+def _limits(qparams: QParams, least: float | None, greatest: float | None) -> tuple[int, int]:
+    """The integers that stand for both ends."""
+    low, high = quantize_as((-np.inf if least is None else least, np.inf if greatest is None else greatest), qparams)
+    return int(low), int(high)

@@ -1,5 +1,9 @@
 """Sums, products and concatenations of tensors on different grids.
 
+>>> a = nq.quantize_per_tensor([1.0, -2.0], 0.5, 10, nq.quint8)
+>>> add(a, a, 0.25, 30).int_repr(), mul_relu(a, a, 0.25, 30).int_repr()
+(tensor([38, 14], dtype=uint8), tensor([34, 46], dtype=uint8))
+
 Before: `convolution`. After: `activation`.
 """
 
@@ -14,7 +18,7 @@ import numpy as np
 from ...kernels import elementwise
 from ...per_tensor import grid, per_tensor
 from ...qtensor import QTensor
-from .arguments import check_input, in_memory, result
+from .arguments import check_input, in_memory, named, result
 
 
 def requantize(qx: QTensor, output_scale: float, output_zero_point: int) -> QTensor:
@@ -29,49 +33,33 @@ def requantize(qx: QTensor, output_scale: float, output_zero_point: int) -> QTen
     return result(elementwise.requantize(values, grid(x.qparams), grid(qparams)), order, qparams, x)
 
 
-def add(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
-    """The sum of what two tensors mean; shapes broadcast. Source: `kernels.pointwise.add`.
+def _binary(name: str, run: Callable[..., Any], relu: bool) -> Callable[..., QTensor]:
+    def binary(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
+        a, b = check_input(name, qa), check_input(name, qb)
+        if a.qparams.dtype is not b.qparams.dtype and a.dtype != b.dtype:
+            raise TypeError(f"{name}: both inputs must have one dtype; got {a.dtype.name} and {b.dtype.name}")
+        if a.values.shape != b.values.shape:
+            try:
+                arrays = np.broadcast_arrays(a.values, b.values)
+            except ValueError:
+                raise ValueError(f"{name}: shapes {a.shape} and {b.shape} do not broadcast") from None
+            a, b = (q.with_values(values) for q, values in zip((a, b), arrays, strict=True))
+        qparams = per_tensor(scale, zero_point, a.qparams.dtype)
+        y_grid = grid(qparams)
+        x, order = in_memory(a)
+        other = np.asarray(b.values, order="C") if order is None else b.channels_last()
+        y = run(x, grid(a.qparams), other, grid(b.qparams), y_grid, y_grid.relu if relu else None)
+        return result(y, order, qparams, a)
 
-    >>> a = nq.quantize_per_tensor([1.0, -2.0], 0.5, 10, nq.quint8)
-    >>> add(a, a, 0.25, 30).int_repr()
-    tensor([38, 14], dtype=uint8)
-    """
-    return _binary("add", elementwise.add, qa, qb, scale, zero_point, False)
+    binary.__doc__ = (
+        f"The {'sum' if run is elementwise.add else 'product'}{', at least zero,' * relu} of what two tensors mean; shapes "
+        f"broadcast. Source: `kernels.pointwise.{name.removesuffix('_relu')}`."
+    )
+    return named(name, binary)
 
 
-def add_relu(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
-    """`add`, and integers below the zero point raised to it."""
-    return _binary("add_relu", elementwise.add, qa, qb, scale, zero_point, True)
-
-
-def mul(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
-    """The product of what two tensors mean, element by element; shapes broadcast. Source: `kernels.pointwise.mul`."""
-    return _binary("mul", elementwise.mul, qa, qb, scale, zero_point, False)
-
-
-def mul_relu(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
-    """`mul`, and integers below the zero point raised to it."""
-    return _binary("mul_relu", elementwise.mul, qa, qb, scale, zero_point, True)
-
-
-def _binary(
-    name: str, run: Callable[..., Any], qa: QTensor, qb: QTensor, scale: float, zero_point: int, relu: bool
-) -> QTensor:
-    a, b = check_input(name, qa), check_input(name, qb)
-    if a.qparams.dtype is not b.qparams.dtype and a.dtype != b.dtype:
-        raise TypeError(f"{name}: both inputs must have one dtype; got {a.dtype.name} and {b.dtype.name}")
-    if a.values.shape != b.values.shape:
-        try:
-            arrays = np.broadcast_arrays(a.values, b.values)
-        except ValueError:
-            raise ValueError(f"{name}: shapes {a.shape} and {b.shape} do not broadcast") from None
-        a, b = (q.with_values(values) for q, values in zip((a, b), arrays, strict=True))
-    qparams = per_tensor(scale, zero_point, a.qparams.dtype)
-    y_grid = grid(qparams)
-    x, order = in_memory(a)
-    other = np.asarray(b.values, order="C") if order is None else b.channels_last()
-    y = run(x, grid(a.qparams), other, grid(b.qparams), y_grid, y_grid.relu if relu else None)
-    return result(y, order, qparams, a)
+add, add_relu = _binary("add", elementwise.add, False), _binary("add_relu", elementwise.add, True)
+mul, mul_relu = _binary("mul", elementwise.mul, False), _binary("mul_relu", elementwise.mul, True)
 
 
 def cat(qx: Sequence[QTensor], dim: int = 0, scale: float | None = None, zero_point: int | None = None) -> QTensor:
@@ -110,7 +98,7 @@ def _cat(
     )
     arrays, order = [part.values for part in parts], in_memory(first)[1]
     if order is not None:
-        arrays, axis = [part.channels_last() for part in parts], order.index(axis)
+        arrays, axis = [part.channels_last() for part in parts], order[axis]
     shape = list(arrays[0].shape)
     shape[axis] = sum(array.shape[axis] for array in arrays)
     y = np.empty(shape, first.values.dtype)
