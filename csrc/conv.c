@@ -73,7 +73,8 @@ static int measure(geometry *g, const nq_packed *p, const nq_epilogue *e, int64_
         __builtin_mul_overflow(nq_max(pixels, g->image_bytes), nq_max(batch, 1) * 4, &all) ||
         __builtin_mul_overflow(all, (int64_t)p->blocks, &all) || all > INT64_MAX / 2)
         return 0;
-    g->copies = s->padding[0] > 0 || s->padding[1] > 0 || e->x_flip != 0;
+    g->copies = s->padding[0] > 0 || s->padding[1] > 0 || e->x_flip != 0 ||
+                (p->depthwise && p->table_length > g->channels && p->strips <= p->depthwise);
     g->images = batch;
     if (g->copies)
         g->images = nq_min(batch, nq_max(PASS_BYTES / nq_max(g->image_bytes, 1), 1));
@@ -84,7 +85,7 @@ static int measure(geometry *g, const nq_packed *p, const nq_epilogue *e, int64_
         g->input_bytes = nq_round_up(g->images * g->image_bytes + SLACK, ALIGNMENT);
     else if (p->run % NQ_QUAD != 0)
         g->input_bytes = nq_round_up(g->reach + SLACK, ALIGNMENT);
-    if (p->zero_point)
+    if (p->zero_point && !p->depthwise)
         g->sums_bytes = nq_round_up(g->images * g->out_height * g->out_width * p->blocks * 4, ALIGNMENT);
     return 1;
 }
@@ -186,7 +187,10 @@ nq_status nq_conv(const nq_packed *p, const nq_epilogue *e, const void *x, int32
         } else {
             divert_tail(&g, &gemm, input);
         }
-        nq_gemm_run(&gemm);
+        if (p->depthwise)
+            nq_dwconv_run(&gemm);
+        else
+            nq_gemm_run(&gemm);
     }
     return NQ_OK;
 }

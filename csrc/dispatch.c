@@ -39,7 +39,7 @@ int nq_isa_runs(int isa) { return nq_isa_compiled(isa) && table[isa].isa->runs()
 
 const nq_isa *nq_find_isa(int isa) { return nq_isa_runs(isa) ? table[isa].isa : NULL; }
 
-static const char *const kernels[] = {"gemm", "gemm.tflite", "quantize", "dequantize"};
+static const char *const kernels[] = {"gemm", "gemm.tflite", "depthwise", "quantize", "dequantize"};
 
 const char *nq_kernel_name(int index) {
     return index >= 0 && index < (int)(sizeof kernels / sizeof kernels[0]) ? kernels[index] : NULL;
@@ -52,6 +52,7 @@ int nq_isa_native(int isa, const char *kernel) {
     const int native[] = {
         i == &nq_isa_ref || i->max_rows[1] > 0,
         i->forms == NQ_ALL_FORMS,
+        i == &nq_isa_ref || i->depthwise[2] != NULL,
         i == &nq_isa_ref || i->quantize != nq_quantize_ref,
         i == &nq_isa_ref || i->dequantize != nq_dequantize_ref,
     };

@@ -75,10 +75,12 @@ typedef struct {
 } nq_conv_shape;
 
 /* Packed weights: int8 weights in the order one instruction set's micro-kernel reads them (drawn in pack.c).
- * The caller fills `shape`, asks for sizes, points the arrays at its memory and calls nq_pack. */
+ * The caller fills `shape`, `isa` and `asymmetric`, asks for sizes, points the arrays at its memory and calls nq_pack. */
 typedef struct {
     nq_conv_shape shape;
     int32_t isa;
+    int32_t asymmetric;      /* 1: weights have zero points                                          */
+    int32_t depthwise;       /* strips in a span of a depthwise kernel (dwconv.c); 0: the product's  */
     int32_t merged;          /* groups that share one strip of 16 output channels (block-diagonal)  */
     int32_t blocks;          /* groups / merged: independent products                                */
     int32_t strips;          /* strips of 16 output channels in each block                           */
@@ -92,7 +94,7 @@ typedef struct {
     int32_t *zero_point;     /* [table_length] zp_w in packed order, or NULL when all are 0          */
 } nq_packed;
 
-/* Fills every field of `packed` but the four pointers, from shape and isa. */
+/* Fills the other fields of `packed`, but for the four pointers. */
 nq_status nq_pack_sizes(nq_packed *packed);
 /* weights: [out_channels][in_channels / groups][kernel height][kernel width]; zero_point: [out_channels], read only
  * when packed->zero_point is not NULL. */

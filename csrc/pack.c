@@ -52,6 +52,8 @@ nq_status nq_pack_sizes(nq_packed *p) {
     const nq_conv_shape *s = &p->shape;
     if (isa == NULL || !shape_is_sane(s))
         return NQ_BAD_ARGUMENT;
+    if (nq_dwconv_sizes(p, isa))
+        return NQ_OK;
     p->merged = groups_per_strip(s->groups, s->out_channels / s->groups);
     p->blocks = s->groups / p->merged;
     p->strips = (int32_t)nq_ceil_div(s->out_channels / p->blocks, NQ_STRIP);
@@ -89,12 +91,7 @@ static void sum_channel(nq_packed *p, const int8_t *weights, int64_t channel, in
     p->magnitude[channel] = magnitude;
 }
 
-nq_status nq_pack(nq_packed *p, const int8_t *weights, const int32_t *zero_point) {
-    nq_packed sizes = *p;
-    if (nq_pack_sizes(&sizes) != NQ_OK || sizes.table_length != p->table_length ||
-        sizes.weight_bytes != p->weight_bytes || (p->zero_point != NULL && zero_point == NULL))
-        return NQ_BAD_ARGUMENT;
-    const nq_isa *isa = nq_find_isa(p->isa);
+static void pack_strips(nq_packed *p, const nq_isa *isa, const int8_t *weights, const int32_t *zero_point) {
     const int64_t block_outputs = p->shape.out_channels / p->blocks;
     uint8_t *out = p->weights;
     for (int64_t block = 0; block < p->blocks; block++)
@@ -114,7 +111,18 @@ nq_status nq_pack(nq_packed *p, const int8_t *weights, const int32_t *zero_point
                 for (int64_t n = 0; n < NQ_STRIP; n++)
                     p->zero_point[(block * p->strips + strip) * NQ_STRIP + n] = n < columns ? zero_point[first + n] : 0;
         }
+}
+
+nq_status nq_pack(nq_packed *p, const int8_t *weights, const int32_t *zero_point) {
+    nq_packed sizes = *p;
+    if (nq_pack_sizes(&sizes) != NQ_OK || sizes.table_length != p->table_length || sizes.depthwise != p->depthwise ||
+        sizes.weight_bytes != p->weight_bytes || (p->asymmetric && (p->zero_point == NULL || zero_point == NULL)))
+        return NQ_BAD_ARGUMENT;
+    if (p->depthwise)
+        nq_dwconv_pack(p, nq_find_isa(p->isa), weights, zero_point);
+    else
+        pack_strips(p, nq_find_isa(p->isa), weights, zero_point);
     for (int64_t channel = 0; channel < p->shape.out_channels; channel++)
-        sum_channel(p, weights, channel, p->zero_point ? zero_point[channel] : 0);
+        sum_channel(p, weights, channel, p->asymmetric ? zero_point[channel] : 0);
     return NQ_OK;
 }

@@ -50,6 +50,38 @@ typedef struct {
 
 typedef void nq_ukernel(const nq_tile *tile);
 
+/* Depthwise: every channel has a filter of its own, so that nothing is shared along a row of the product; vectors run
+ * along channels, which are contiguous. A depthwise kernel computes a segment of an output line for one span of
+ * channels:
+ *
+ *     taps[0] -->  pixel 0 | pixel 1 | ...           input of tap 0, `pixel_stride` bytes apart; one pointer for each
+ *     taps[1] -->  pixel 0 | pixel 1 | ...           tap of the filter, so that lines may lie anywhere
+ *       ...
+ *     out     -->  pixel 0 | pixel 1 | ...           out_stride bytes apart
+ *
+ *     acc[c] = init[c] + sum_t taps[t][c] * w[t][c]     (mod 2^32),  then the epilogue
+ *
+ * A span is two or four strips. The kernel reads whole spans; it stores `columns` channels. Interleaving taps leaves the
+ * channels of a span in another order, which dwconv.c draws; packed weights and the epilogue's tables follow it. */
+enum {
+    NQ_MAX_TAPS = 64,            /* of a filter that depthwise kernels take */
+    NQ_PARTS = 3                 /* tap slots for one weight, if weights have zero points: w - zp_w needs 9 bits */
+};
+
+typedef struct {
+    const uint8_t *const *taps;  /* valid pointers up to a multiple of NQ_QUAD, with zero weights beyond tap_count */
+    int64_t tap_count;
+    int64_t pixels, pixel_stride;
+    const uint8_t *weights;      /* of the span: [quad of taps][strip], each ordered by pack_quad */
+    const nq_epilogue *epilogue;
+    int64_t channel;             /* the span's first entry in the epilogue's tables */
+    int64_t columns;             /* channels to store */
+    uint8_t *out;
+    int64_t out_stride;
+} nq_segment;
+
+typedef void nq_dwkernel(const nq_segment *segment);
+
 /* Forms of an epilogue as bits. A micro-kernel that lacks one is asked for accumulators, and ref applies the form. */
 enum {
     NQ_ALL_FORMS = (1 << (NQ_FORM_D_TWO_STEP + 1)) - 1,
@@ -67,7 +99,8 @@ typedef struct {
 
     int max_rows[NQ_MAX_STRIPS + 1];                         /* tallest tile for each width; 0: no such width */
     nq_ukernel *gemm[NQ_MAX_STRIPS + 1][NQ_MAX_ROWS + 1];    /* [strips][rows] */
-    int forms;                                               /* that they apply */
+    nq_dwkernel *depthwise[NQ_MAX_STRIPS + 1];               /* [strips in a span]: 2, 4; none: the product serves */
+    int forms;                                               /* that all of them apply */
 
     int32_t (*sum_bytes)(const uint8_t *x, int64_t count);
 

@@ -210,7 +210,7 @@ class PackedWeights:
         shape.in_channels, shape.out_channels, shape.groups = self.in_channels, self.out_channels, self.groups
         shape.kernel, shape.stride = list(self.weights.shape[2:]), list(self.stride)
         shape.padding, shape.dilation = list(self.padding), list(self.dilation)
-        struct.isa = isa
+        struct.isa, struct.asymmetric = isa, bool(self.zero_point.any())
         check(lib.nq_pack_sizes(struct), f"packing weights of shape {self.weights.shape}")
         strips = aligned(struct.weight_bytes)
         col_offset, magnitude = np.empty(self.out_channels, np.int32), np.empty(self.out_channels, np.int64)
@@ -219,7 +219,7 @@ class PackedWeights:
         struct.col_offset = pointer("int32_t[]", col_offset)
         struct.magnitude = pointer("int64_t[]", magnitude)
         zero_points = ffi.NULL
-        if self.zero_point.any():
+        if struct.asymmetric:
             given = np.broadcast_to(self.zero_point, (self.out_channels,)).astype(np.int32)
             table = np.empty(struct.table_length, np.int32)
             struct.zero_point, zero_points = pointer("int32_t[]", table), pointer("int32_t[]", given)

@@ -1,0 +1,175 @@
+/* dwconv.c: depthwise convolution: every channel has a filter of its own.
+ *
+ * As a product it would be a matrix of which one element in 16 is not zero. Instead, vectors run along the channels of a
+ * pixel, which are contiguous, and a kernel multiplies four taps of each at a time. To bring the four bytes of a channel
+ * together, it interleaves the bytes of the taps' vectors; vectors are interleaved inside lanes of 16 bytes. Here are two
+ * lanes, with the numbers of the channels:
+ *
+ *     a tap's bytes    0 1 2 3   4 5 6 7   8 9 10 11   12 13 14 15 | 16 17 18 19   20 .. 23   24 .. 27   28 .. 31
+ *                         |         |           |              |         |            |          |          |
+ *     group 0             +---------------------------------------------- +
+ *     group 1                       +-------------------------------------------------+
+ *     group 2                                   +------------------------------------------------+
+ *     group 3                                                  +--------------------------------------------+
+ *
+ * Group g holds channels 4g..4g+3 of every lane, 32 bits for each; so the accumulators of a group are in this order,
+ * too, and so must be weights and tables. Narrowing four groups to bytes undoes it, again inside lanes.
+ *
+ * A lane is a strip, and the two or four strips of a vector are a span. Where the channels are no multiple of a span, the
+ * last one overlaps its neighbour and computes some channels twice: no vector reads beyond a pixel. Only a layer with
+ * less channels than a span has none to overlap; its input is copied to memory with room behind it (conv.c).
+ *
+ * What mirrors the product: pack.c, bind.c and conv.c serve both; run_lines takes the place of gemm.c. */
+#include "framework.h"
+
+enum { ITEM_MACS = 1 << 17, PARALLEL_MACS = 1 << 18, LEAST_CHANNELS = 8, QUARTER = NQ_STRIP / 4 };
+
+typedef struct {
+    int64_t strips;
+    int64_t channel;             /* of the layer: the span's first */
+    int64_t entry;               /* of the tables: the span's first */
+} span;
+
+static span find_span(const nq_packed *p, int64_t index) {
+    const int64_t strips = nq_min(p->depthwise, p->strips - index * p->depthwise);
+    const int64_t last = p->shape.out_channels - strips * NQ_STRIP, entry = index * p->depthwise * NQ_STRIP;
+    return (span){.strips = strips, .channel = nq_max(nq_min(entry, last), 0), .entry = entry};
+}
+
+static int64_t channel_in_span(const span *s, int64_t entry) {
+    const int64_t group = entry / (s->strips * QUARTER), lane = entry / QUARTER % s->strips;
+    return lane * NQ_STRIP + group * QUARTER + entry % QUARTER;
+}
+
+int64_t nq_dwconv_channel(const nq_packed *p, int64_t entry) {
+    const span s = find_span(p, entry / (p->depthwise * NQ_STRIP));
+    return s.channel + channel_in_span(&s, entry - s.entry);
+}
+
+static int64_t slots(const nq_packed *p) { return p->taps * (p->asymmetric ? NQ_PARTS : 1); }
+
+int nq_dwconv_sizes(nq_packed *p, const nq_isa *isa) {
+    const nq_conv_shape *s = &p->shape;
+    const int64_t taps = (int64_t)s->kernel[0] * s->kernel[1], channels = s->in_channels;
+    p->depthwise = isa->depthwise[4] ? 4 : isa->depthwise[2] ? 2 : 0;
+    if (s->groups != channels || s->out_channels != channels || channels < LEAST_CHANNELS || taps > NQ_MAX_TAPS)
+        p->depthwise = 0;
+    if (p->depthwise == 0)
+        return 0;
+    const int64_t whole = channels / (p->depthwise * NQ_STRIP), rest = channels % (p->depthwise * NQ_STRIP);
+    p->strips = (int32_t)whole * p->depthwise;
+    if (rest > 0)
+        p->strips += isa->depthwise[2] && rest <= 2 * NQ_STRIP ? 2 : p->depthwise;
+    p->merged = p->blocks = 1;
+    p->taps = (int32_t)taps;
+    p->run = s->in_channels;
+    p->table_length = (int64_t)p->strips * NQ_STRIP;
+    p->weight_bytes = p->strips * nq_ceil_div(slots(p), NQ_QUAD) * isa->quad_bytes;
+    return 1;
+}
+
+/* The weight of a slot. w - zp_w = d lies in -255..255 and is dealt out to three slots: the parts floor(d / 3),
+ * floor((d + 1) / 3) and floor((d + 2) / 3) fit a byte, and their sum is d. */
+static int8_t slot_weight(const nq_packed *p, const int8_t *weights, const int32_t *zero_point, int64_t channel,
+                          int64_t slot) {
+    const int32_t w = weights[channel * p->taps + slot % p->taps];
+    if (!p->asymmetric)
+        return (int8_t)w;
+    const int32_t part = w - zero_point[channel] + (int32_t)(slot / p->taps);
+    return (int8_t)((part + 255) / NQ_PARTS - 255 / NQ_PARTS);       /* 255 is a multiple of 3: floor, by a positive / */
+}
+
+void nq_dwconv_pack(nq_packed *p, const nq_isa *isa, const int8_t *weights, const int32_t *zero_point) {
+    uint8_t *out = p->weights;
+    for (int64_t entry = 0; entry < p->table_length;) {
+        const span s = find_span(p, entry / (p->depthwise * NQ_STRIP));
+        for (int64_t slot = 0; slot < slots(p); slot += NQ_QUAD)
+            for (int64_t i = 0; i < s.strips * NQ_STRIP; i += NQ_STRIP, out += isa->quad_bytes) {
+                int8_t quad[NQ_STRIP][NQ_QUAD] = {{0}};
+                for (int64_t n = 0; n < NQ_STRIP; n++) {
+                    const int64_t channel = s.channel + channel_in_span(&s, i + n);
+                    for (int64_t k = 0; k < NQ_QUAD && channel < p->shape.out_channels && slot + k < slots(p); k++)
+                        quad[n][k] = slot_weight(p, weights, zero_point, channel, slot + k);
+                }
+                isa->pack_quad((const int8_t (*)[NQ_QUAD])quad, out);
+            }
+        entry += s.strips * NQ_STRIP;
+    }
+}
+
+typedef struct {
+    const nq_gemm *g;
+    const nq_isa *isa;
+    int64_t lines, item_lines;
+} plan;
+
+/* As in gemm.c: a form that the kernel lacks is ref's, from the kernel's accumulators. */
+static void run_by_sums(nq_dwkernel *kernel, const nq_segment *segment, const span *s, int64_t input) {
+    int32_t sums[NQ_MAX_STRIPS * NQ_STRIP];
+    const uint8_t *taps[NQ_MAX_TAPS * NQ_PARTS];
+    nq_epilogue bare = *segment->epilogue;
+    nq_segment pixel = *segment;
+    bare.form = NQ_FORM_ACCUMULATOR;
+    pixel.epilogue = &bare;
+    pixel.pixels = 1;
+    pixel.out = (uint8_t *)sums;
+    pixel.taps = taps;
+    (void)input;
+    for (int64_t x = 0; x < segment->pixels; x++) {
+        for (int64_t t = 0; t < nq_round_up(segment->tap_count, NQ_QUAD); t++)
+            taps[t] = segment->taps[t] + x * segment->pixel_stride;
+        kernel(&pixel);
+        for (int64_t i = 0; i < s->strips * NQ_STRIP; i++)
+            if (channel_in_span(s, i) < segment->columns)
+                nq_store_ref(segment->epilogue, s->entry + i, sums[channel_in_span(s, i)],
+                             segment->out + x * segment->out_stride, channel_in_span(s, i));
+    }
+}
+
+static void run_line(const plan *plan_, int64_t line) {
+    const nq_gemm *g = plan_->g;
+    const nq_packed *p = g->packed;
+    const int64_t element = nq_element(g->epilogue), channels = p->shape.out_channels;
+    const uint8_t *taps[NQ_MAX_TAPS * NQ_PARTS];
+    nq_segment segment = {
+        .taps = taps,
+        .tap_count = slots(p),
+        .pixels = g->out_width,
+        .pixel_stride = g->pixel_stride,
+        .weights = p->weights,
+        .epilogue = g->epilogue,
+        .out_stride = channels * element,
+    };
+    const uint8_t *base = g->base + line / g->out_height * g->image_stride + line % g->out_height * g->line_stride;
+    uint8_t *out = g->out + line * g->out_width * segment.out_stride;
+    const int64_t span_strips = p->depthwise, quads = nq_ceil_div(segment.tap_count, NQ_QUAD);
+    for (int64_t i = 0; i < nq_ceil_div(p->strips, span_strips); i++) {
+        const span s = find_span(p, i);
+        for (int64_t t = 0; t < quads * NQ_QUAD; t++)
+            taps[t] = base + s.channel + g->taps[t < segment.tap_count ? t % p->taps : 0];
+        segment.channel = s.entry;
+        segment.columns = nq_min(channels, s.strips * NQ_STRIP);
+        segment.out = out + s.channel * element;
+        nq_dwkernel *kernel = plan_->isa->depthwise[s.strips];
+        if (plan_->isa->forms >> g->epilogue->form & 1)
+            kernel(&segment);
+        else
+            run_by_sums(kernel, &segment, &s, 0);
+        segment.weights += s.strips * quads * plan_->isa->quad_bytes;
+    }
+}
+
+static void run_item(void *context, int64_t item) {
+    const plan *plan_ = context;
+    for (int64_t i = item * plan_->item_lines; i < nq_min((item + 1) * plan_->item_lines, plan_->lines); i++)
+        run_line(plan_, i);
+}
+
+void nq_dwconv_run(const nq_gemm *g) {
+    const nq_packed *p = g->packed;
+    plan plan_ = {.g = g, .isa = nq_find_isa(p->isa), .lines = g->rows / g->out_width};
+    const int64_t macs = g->out_width * p->table_length * slots(p);
+    plan_.item_lines = nq_max(ITEM_MACS / macs, 1);
+    nq_for(plan_.lines * macs >= PARALLEL_MACS && nq_get_num_threads() > 1,
+           nq_ceil_div(plan_.lines, plan_.item_lines), run_item, &plan_);
+}
