@@ -19,6 +19,8 @@
  * Micro-kernels read whole quads, up to three bytes beyond a run. The workspace has slack for that. In a foreign array
  * those bytes may lie beyond its end, for the last few rows: these are read from a copy of the array's tail.
  *
+ * A depthwise layer's input gets no halo (dwconv.c): in place of tap offsets, its workspace holds a line of zero points.
+ *
  * The workspace:   [ tap offsets ] [ haloed images or tail | slack ] [ row sums ]                                     */
 #include "framework.h"
 
@@ -30,7 +32,7 @@ typedef struct {
     const nq_packed *packed;
     const nq_epilogue *epilogue;
     int64_t batch, height, width, channels;          /* of x */
-    int64_t padded_height, padded_width, out_height, out_width;
+    int64_t halo[2], padded_height, padded_width, out_height, out_width;
     int copies;                                      /* the input goes through the workspace */
     int64_t images;                                  /* in one pass */
     int64_t image_bytes;                             /* as the product reads it: padded, if copied */
@@ -63,27 +65,28 @@ static int measure(geometry *g, const nq_packed *p, const nq_epilogue *e, int64_
         return 0;
     *g = (geometry){.packed = p, .epilogue = e, .batch = batch, .height = height, .width = width};
     g->channels = s->in_channels;
-    g->padded_height = height + 2 * (int64_t)s->padding[0];
-    g->padded_width = width + 2 * (int64_t)s->padding[1];
-    g->out_height = out_size(g->padded_height, s->kernel[0], s->stride[0], s->dilation[0]);
-    g->out_width = out_size(g->padded_width, s->kernel[1], s->stride[1], s->dilation[1]);
+    g->halo[0] = p->depthwise ? 0 : s->padding[0];
+    g->halo[1] = p->depthwise ? 0 : s->padding[1];
+    g->padded_height = height + 2 * g->halo[0];
+    g->padded_width = width + 2 * g->halo[1];
+    g->out_height = out_size(height + 2 * (int64_t)s->padding[0], s->kernel[0], s->stride[0], s->dilation[0]);
+    g->out_width = out_size(width + 2 * (int64_t)s->padding[1], s->kernel[1], s->stride[1], s->dilation[1]);
     int64_t pixels, all;
     if (__builtin_mul_overflow(g->padded_height, g->padded_width, &pixels) ||
         __builtin_mul_overflow(pixels, g->channels, &g->image_bytes) ||
         __builtin_mul_overflow(nq_max(pixels, g->image_bytes), nq_max(batch, 1) * 4, &all) ||
         __builtin_mul_overflow(all, (int64_t)p->blocks, &all) || all > INT64_MAX / 2)
         return 0;
-    g->copies = s->padding[0] > 0 || s->padding[1] > 0 || e->x_flip != 0 ||
-                (p->depthwise && p->table_length > g->channels && p->strips <= p->depthwise);
+    g->copies = g->halo[0] > 0 || g->halo[1] > 0 || e->x_flip != 0 || (p->depthwise && nq_dwconv_overreads(p));
     g->images = batch;
     if (g->copies)
         g->images = nq_min(batch, nq_max(PASS_BYTES / nq_max(g->image_bytes, 1), 1));
     g->reach = tap_offset(g, p->taps - 1) + nq_round_up(p->run, NQ_QUAD) +
                (int64_t)(p->blocks - 1) * (g->channels / p->blocks);
-    g->taps_bytes = nq_round_up(p->taps * 8, ALIGNMENT);
+    g->taps_bytes = nq_round_up(p->depthwise ? width * g->channels + SLACK : p->taps * 8, ALIGNMENT);
     if (g->copies)
         g->input_bytes = nq_round_up(g->images * g->image_bytes + SLACK, ALIGNMENT);
-    else if (p->run % NQ_QUAD != 0)
+    else if (p->run % NQ_QUAD != 0 && !p->depthwise)
         g->input_bytes = nq_round_up(g->reach + SLACK, ALIGNMENT);
     if (p->zero_point && !p->depthwise)
         g->sums_bytes = nq_round_up(g->images * g->out_height * g->out_width * p->blocks * 4, ALIGNMENT);
@@ -118,11 +121,10 @@ static void copy_bytes(uint8_t *to, const uint8_t *from, int64_t count, int32_t 
 static void copy_lines(void *context, int64_t item) {
     const copying *c = context;
     const geometry *g = c->g;
-    const nq_conv_shape *s = &g->packed->shape;
     const int64_t line_bytes = g->width * g->channels, padded_bytes = g->padded_width * g->channels;
-    const int64_t side = s->padding[1] * g->channels;
+    const int64_t side = g->halo[1] * g->channels;
     for (int64_t i = item * COPY_LINES; i < nq_min((item + 1) * COPY_LINES, g->images * g->padded_height); i++) {
-        const int64_t image = i / g->padded_height, y = i % g->padded_height - s->padding[0];
+        const int64_t image = i / g->padded_height, y = i % g->padded_height - g->halo[0];
         uint8_t *to = c->to + i * padded_bytes;
         if (y < 0 || y >= g->height) {
             memset(to, g->epilogue->x_zero_point, (size_t)padded_bytes);
@@ -147,6 +149,13 @@ static void divert_tail(const geometry *g, nq_gemm *gemm, uint8_t *tail) {
     gemm->tail_start = gemm->base + start;
 }
 
+static void run_depthwise(const geometry *g, const uint8_t *in, const uint8_t *zeros, uint8_t *out) {
+    const nq_dwconv d = {.packed = g->packed, .epilogue = g->epilogue, .images = g->images, .height = g->height,
+                         .width = g->width, .out_height = g->out_height, .out_width = g->out_width,
+                         .in = in, .zeros = zeros, .out = out};
+    nq_dwconv_run(&d);
+}
+
 nq_status nq_conv(const nq_packed *p, const nq_epilogue *e, const void *x, int32_t batch, int32_t height, int32_t width,
                   void *y, void *workspace, int64_t workspace_bytes) {
     geometry g;
@@ -159,7 +168,9 @@ nq_status nq_conv(const nq_packed *p, const nq_epilogue *e, const void *x, int32
     if (workspace == NULL || workspace_bytes < g.taps_bytes + g.input_bytes + g.sums_bytes)
         return NQ_WORKSPACE;
     int64_t *taps = workspace;
-    for (int64_t tap = 0; tap < p->taps; tap++)
+    if (p->depthwise)
+        memset(workspace, e->x_zero_point, (size_t)g.taps_bytes);
+    for (int64_t tap = 0; tap < p->taps && !p->depthwise; tap++)
         taps[tap] = tap_offset(&g, tap);
     uint8_t *input = (uint8_t *)workspace + g.taps_bytes;
     nq_gemm gemm = {
@@ -184,11 +195,11 @@ nq_status nq_conv(const nq_packed *p, const nq_epilogue *e, const void *x, int32
             nq_for(g.images * g.image_bytes >= PASS_BYTES / 4, nq_ceil_div(g.images * g.padded_height, COPY_LINES),
                    copy_lines, &c);
             gemm.base = input;
-        } else {
+        } else if (!p->depthwise) {
             divert_tail(&g, &gemm, input);
         }
         if (p->depthwise)
-            nq_dwconv_run(&gemm);
+            run_depthwise(&g, gemm.base, workspace, gemm.out);
         else
             nq_gemm_run(&gemm);
     }

@@ -48,6 +48,8 @@ int64_t nq_dwconv_channel(const nq_packed *p, int64_t entry) {
 
 static int64_t slots(const nq_packed *p) { return p->taps * (p->asymmetric ? NQ_PARTS : 1); }
 
+int nq_dwconv_overreads(const nq_packed *p) { return p->table_length > p->shape.out_channels && p->strips <= p->depthwise; }
+
 int nq_dwconv_sizes(nq_packed *p, const nq_isa *isa) {
     const nq_conv_shape *s = &p->shape;
     const int64_t taps = (int64_t)s->kernel[0] * s->kernel[1], channels = s->in_channels;
@@ -97,27 +99,45 @@ void nq_dwconv_pack(nq_packed *p, const nq_isa *isa, const int8_t *weights, cons
     }
 }
 
+/* The layer's lines of output, and where their outermost pixels end. */
 typedef struct {
-    const nq_gemm *g;
+    const nq_dwconv *d;
     const nq_isa *isa;
     int64_t lines, item_lines;
+    int64_t inner, right;                /* pixels from `inner` on, and before `right`, read nothing beside the image */
 } plan;
 
+/* Where the taps of output pixel x of a line read. */
+static void place_taps(const nq_dwconv *d, int64_t line, int64_t x, const uint8_t **taps) {
+    const nq_conv_shape *s = &d->packed->shape;
+    const int64_t top = line % d->out_height * s->stride[0] - s->padding[0], left = x * s->stride[1] - s->padding[1];
+    const uint8_t *image = d->in + line / d->out_height * d->height * d->width * s->in_channels;
+    const int64_t count = slots(d->packed);
+    int64_t slot = 0;
+    while (slot < count)
+        for (int64_t i = 0; i < s->kernel[0]; i++) {
+            const int64_t y = top + i * s->dilation[0];
+            for (int64_t j = 0; j < s->kernel[1]; j++) {
+                const int64_t column = left + j * s->dilation[1];
+                const int inside = column >= 0 && column < d->width;
+                const uint8_t *from = inside && y >= 0 && y < d->height ? image + y * d->width * s->in_channels : d->zeros;
+                taps[slot++] = from + (inside ? column : 0) * s->in_channels;
+            }
+        }
+    for (; slot % NQ_QUAD != 0; slot++)
+        taps[slot] = taps[0];
+}
+
 /* As in gemm.c: a form that the kernel lacks is ref's, from the kernel's accumulators. */
-static void run_by_sums(nq_dwkernel *kernel, const nq_segment *segment, const span *s, int64_t input) {
+static void run_by_sums(nq_dwkernel *kernel, const nq_segment *segment, const span *s) {
     int32_t sums[NQ_MAX_STRIPS * NQ_STRIP];
-    const uint8_t *taps[NQ_MAX_TAPS * NQ_PARTS];
     nq_epilogue bare = *segment->epilogue;
     nq_segment pixel = *segment;
     bare.form = NQ_FORM_ACCUMULATOR;
     pixel.epilogue = &bare;
     pixel.pixels = 1;
     pixel.out = (uint8_t *)sums;
-    pixel.taps = taps;
-    (void)input;
-    for (int64_t x = 0; x < segment->pixels; x++) {
-        for (int64_t t = 0; t < nq_round_up(segment->tap_count, NQ_QUAD); t++)
-            taps[t] = segment->taps[t] + x * segment->pixel_stride;
+    for (int64_t x = 0; x < segment->pixels; x++, pixel.offset += segment->pixel_stride) {
         kernel(&pixel);
         for (int64_t i = 0; i < s->strips * NQ_STRIP; i++)
             if (channel_in_span(s, i) < segment->columns)
@@ -126,49 +146,57 @@ static void run_by_sums(nq_dwkernel *kernel, const nq_segment *segment, const sp
     }
 }
 
-static void run_line(const plan *plan_, int64_t line) {
-    const nq_gemm *g = plan_->g;
-    const nq_packed *p = g->packed;
-    const int64_t element = nq_element(g->epilogue), channels = p->shape.out_channels;
+/* Pixels x .. x + pixels - 1 of a line, span by span. */
+static void run_pixels(const plan *plan_, int64_t line, int64_t x, int64_t pixels) {
+    const nq_dwconv *d = plan_->d;
+    const nq_packed *p = d->packed;
+    const int64_t element = nq_element(d->epilogue), channels = p->shape.out_channels;
     const uint8_t *taps[NQ_MAX_TAPS * NQ_PARTS];
     nq_segment segment = {
         .taps = taps,
         .tap_count = slots(p),
-        .pixels = g->out_width,
-        .pixel_stride = g->pixel_stride,
+        .pixels = pixels,
+        .pixel_stride = p->shape.stride[1] * channels,
         .weights = p->weights,
-        .epilogue = g->epilogue,
+        .epilogue = d->epilogue,
         .out_stride = channels * element,
     };
-    const uint8_t *base = g->base + line / g->out_height * g->image_stride + line % g->out_height * g->line_stride;
-    uint8_t *out = g->out + line * g->out_width * segment.out_stride;
-    const int64_t span_strips = p->depthwise, quads = nq_ceil_div(segment.tap_count, NQ_QUAD);
-    for (int64_t i = 0; i < nq_ceil_div(p->strips, span_strips); i++) {
+    uint8_t *out = d->out + (line * d->out_width + x) * segment.out_stride;
+    place_taps(d, line, x, taps);
+    for (int64_t i = 0; i < nq_ceil_div(p->strips, p->depthwise); i++) {
         const span s = find_span(p, i);
-        for (int64_t t = 0; t < quads * NQ_QUAD; t++)
-            taps[t] = base + s.channel + g->taps[t < segment.tap_count ? t % p->taps : 0];
+        segment.offset = s.channel;
         segment.channel = s.entry;
         segment.columns = nq_min(channels, s.strips * NQ_STRIP);
         segment.out = out + s.channel * element;
-        nq_dwkernel *kernel = plan_->isa->depthwise[s.strips];
-        if (plan_->isa->forms >> g->epilogue->form & 1)
-            kernel(&segment);
+        if (plan_->isa->forms >> d->epilogue->form & 1)
+            plan_->isa->depthwise[s.strips](&segment);
         else
-            run_by_sums(kernel, &segment, &s, 0);
-        segment.weights += s.strips * quads * plan_->isa->quad_bytes;
+            run_by_sums(plan_->isa->depthwise[s.strips], &segment, &s);
+        segment.weights += s.strips * nq_ceil_div(slots(p), NQ_QUAD) * plan_->isa->quad_bytes;
     }
 }
 
 static void run_item(void *context, int64_t item) {
     const plan *plan_ = context;
-    for (int64_t i = item * plan_->item_lines; i < nq_min((item + 1) * plan_->item_lines, plan_->lines); i++)
-        run_line(plan_, i);
+    for (int64_t i = item * plan_->item_lines; i < nq_min((item + 1) * plan_->item_lines, plan_->lines); i++) {
+        for (int64_t x = 0; x < plan_->inner; x++)
+            run_pixels(plan_, i, x, 1);
+        if (plan_->right > plan_->inner)
+            run_pixels(plan_, i, plan_->inner, plan_->right - plan_->inner);
+        for (int64_t x = plan_->right; x < plan_->d->out_width; x++)
+            run_pixels(plan_, i, x, 1);
+    }
 }
 
-void nq_dwconv_run(const nq_gemm *g) {
-    const nq_packed *p = g->packed;
-    plan plan_ = {.g = g, .isa = nq_find_isa(p->isa), .lines = g->rows / g->out_width};
-    const int64_t macs = g->out_width * p->table_length * slots(p);
+void nq_dwconv_run(const nq_dwconv *d) {
+    const nq_packed *p = d->packed;
+    const nq_conv_shape *s = &p->shape;
+    plan plan_ = {.d = d, .isa = nq_find_isa(p->isa), .lines = d->images * d->out_height};
+    const int64_t macs = d->out_width * p->table_length * slots(p);
+    const int64_t last = d->width + s->padding[1] - (int64_t)(s->kernel[1] - 1) * s->dilation[1] - 1;    /* of the inner starts */
+    plan_.inner = nq_min(nq_ceil_div(s->padding[1], s->stride[1]), d->out_width);
+    plan_.right = nq_min(nq_max(last < 0 ? 0 : last / s->stride[1] + 1, plan_.inner), d->out_width);
     plan_.item_lines = nq_max(ITEM_MACS / macs, 1);
     nq_for(plan_.lines * macs >= PARALLEL_MACS && nq_get_num_threads() > 1,
            nq_ceil_div(plan_.lines, plan_.item_lines), run_item, &plan_);

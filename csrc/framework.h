@@ -40,12 +40,23 @@ typedef struct {
 
 void nq_gemm_run(const nq_gemm *gemm);
 
-/* dwconv.c: the same for a depthwise layer, and its part in packing. nq_dwconv_sizes answers 0 when no depthwise kernel
- * serves the layer; nq_dwconv_channel names an entry's channel, which lies beyond the last for an entry without one. */
+/* dwconv.c: a depthwise layer, whose input is read where it lies: a tap outside the image reads a line of zero points. */
+typedef struct {
+    const nq_packed *packed;
+    const nq_epilogue *epilogue;
+    int64_t images, height, width, out_height, out_width;
+    const uint8_t *in, *zeros;
+    uint8_t *out;
+} nq_dwconv;
+
+void nq_dwconv_run(const nq_dwconv *layer);
+/* 1: kernels read beyond a pixel, up to SLACK bytes, so that the input must be copied. */
+int nq_dwconv_overreads(const nq_packed *packed);
+/* Its part in packing. nq_dwconv_sizes answers 0 when no depthwise kernel serves the layer; nq_dwconv_channel names an
+ * entry's channel, which lies beyond the last for an entry without one. */
 int nq_dwconv_sizes(nq_packed *packed, const nq_isa *isa);
 void nq_dwconv_pack(nq_packed *packed, const nq_isa *isa, const int8_t *weights, const int32_t *zero_point);
 int64_t nq_dwconv_channel(const nq_packed *packed, int64_t entry);
-void nq_dwconv_run(const nq_gemm *gemm);
 
 /* Bytes of one output. */
 static inline int64_t nq_element(const nq_epilogue *epilogue) { return epilogue->form < NQ_FORM_ACCUMULATOR ? 1 : 4; }

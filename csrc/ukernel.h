@@ -71,6 +71,7 @@ enum {
 typedef struct {
     const uint8_t *const *taps;  /* valid pointers up to a multiple of NQ_QUAD, with zero weights beyond tap_count */
     int64_t tap_count;
+    int64_t offset;              /* what is added to every tap's pointer */
     int64_t pixels, pixel_stride;
     const uint8_t *weights;      /* of the span: [quad of taps][strip], each ordered by pack_quad */
     const nq_epilogue *epilogue;

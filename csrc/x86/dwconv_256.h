@@ -48,7 +48,7 @@ INLINE void segment(const nq_segment *s, int64_t first, const int pixels, const 
     const __m256i *w = (const __m256i *)s->weights;
     for (int64_t t = 0; t < s->tap_count; t += NQ_QUAD, w += QUAD_VECTORS)
         UNROLL for (int i = 0; i < pixels; i++)
-            add_quad(acc[i], s->taps + t, (first + i) * s->pixel_stride, w, s->tap_count - t);
+            add_quad(acc[i], s->taps + t, s->offset + (first + i) * s->pixel_stride, w, s->tap_count - t);
     UNROLL for (int i = 0; i < pixels; i++) {
         uint8_t *out = s->out + (first + i) * s->out_stride;
         if (form < NQ_FORM_ACCUMULATOR)
