@@ -46,7 +46,27 @@ int64_t nq_dwconv_channel(const nq_packed *p, int64_t entry) {
     return s.channel + channel_in_span(&s, entry - s.entry);
 }
 
-static int64_t slots(const nq_packed *p) { return p->taps * (p->asymmetric ? NQ_PARTS : 1); }
+/* Tap slots of a pixel: taps by rows, or a window's by columns (nq_segment); then again for each part of the weights. */
+static int64_t window_size(const nq_packed *p, const nq_isa *isa) {
+    const int32_t *k = p->shape.kernel;
+    return isa->windows && k[0] == k[1] && (k[0] == 3 || k[0] == 5) ? k[0] : 0;
+}
+
+static int64_t slots_per_part(const nq_packed *p, const nq_isa *isa) {
+    return window_size(p, isa) == 3 ? 3 * NQ_QUAD : p->taps;
+}
+
+static int64_t slots(const nq_packed *p, const nq_isa *isa) {
+    return slots_per_part(p, isa) * (p->asymmetric ? NQ_PARTS : 1);
+}
+
+/* -1: a slot without a tap. */
+static int64_t tap_of_slot(const nq_packed *p, const nq_isa *isa, int64_t slot) {
+    const int64_t size = window_size(p, isa), row = slot % NQ_QUAD;
+    if (size == 0 || slot >= NQ_QUAD * size)
+        return slot;
+    return row < size ? row * size + slot / NQ_QUAD : -1;
+}
 
 int nq_dwconv_overreads(const nq_packed *p) { return p->table_length > p->shape.out_channels && p->strips <= p->depthwise; }
 
@@ -66,18 +86,21 @@ int nq_dwconv_sizes(nq_packed *p, const nq_isa *isa) {
     p->taps = (int32_t)taps;
     p->run = s->in_channels;
     p->table_length = (int64_t)p->strips * NQ_STRIP;
-    p->weight_bytes = p->strips * nq_ceil_div(slots(p), NQ_QUAD) * isa->quad_bytes;
+    p->weight_bytes = p->strips * nq_ceil_div(slots(p, isa), NQ_QUAD) * isa->quad_bytes;
     return 1;
 }
 
 /* The weight of a slot. w - zp_w = d lies in -255..255 and is dealt out to three slots: the parts floor(d / 3),
  * floor((d + 1) / 3) and floor((d + 2) / 3) fit a byte, and their sum is d. */
-static int8_t slot_weight(const nq_packed *p, const int8_t *weights, const int32_t *zero_point, int64_t channel,
-                          int64_t slot) {
-    const int32_t w = weights[channel * p->taps + slot % p->taps];
+static int8_t slot_weight(const nq_packed *p, const nq_isa *isa, const int8_t *weights, const int32_t *zero_point,
+                          int64_t channel, int64_t slot) {
+    const int64_t per_part = slots_per_part(p, isa), tap = tap_of_slot(p, isa, slot % per_part);
+    if (channel >= p->shape.out_channels || slot >= slots(p, isa) || tap < 0)
+        return 0;
+    const int32_t w = weights[channel * p->taps + tap];
     if (!p->asymmetric)
         return (int8_t)w;
-    const int32_t part = w - zero_point[channel] + (int32_t)(slot / p->taps);
+    const int32_t part = w - zero_point[channel] + (int32_t)(slot / per_part);
     return (int8_t)((part + 255) / NQ_PARTS - 255 / NQ_PARTS);       /* 255 is a multiple of 3: floor, by a positive / */
 }
 
@@ -85,14 +108,13 @@ void nq_dwconv_pack(nq_packed *p, const nq_isa *isa, const int8_t *weights, cons
     uint8_t *out = p->weights;
     for (int64_t entry = 0; entry < p->table_length;) {
         const span s = find_span(p, entry / (p->depthwise * NQ_STRIP));
-        for (int64_t slot = 0; slot < slots(p); slot += NQ_QUAD)
+        for (int64_t slot = 0; slot < slots(p, isa); slot += NQ_QUAD)
             for (int64_t i = 0; i < s.strips * NQ_STRIP; i += NQ_STRIP, out += isa->quad_bytes) {
-                int8_t quad[NQ_STRIP][NQ_QUAD] = {{0}};
-                for (int64_t n = 0; n < NQ_STRIP; n++) {
-                    const int64_t channel = s.channel + channel_in_span(&s, i + n);
-                    for (int64_t k = 0; k < NQ_QUAD && channel < p->shape.out_channels && slot + k < slots(p); k++)
-                        quad[n][k] = slot_weight(p, weights, zero_point, channel, slot + k);
-                }
+                int8_t quad[NQ_STRIP][NQ_QUAD];
+                for (int64_t n = 0; n < NQ_STRIP; n++)
+                    for (int64_t k = 0; k < NQ_QUAD; k++)
+                        quad[n][k] = slot_weight(p, isa, weights, zero_point, s.channel + channel_in_span(&s, i + n),
+                                                 slot + k);
                 isa->pack_quad((const int8_t (*)[NQ_QUAD])quad, out);
             }
         entry += s.strips * NQ_STRIP;
@@ -104,28 +126,29 @@ typedef struct {
     const nq_dwconv *d;
     const nq_isa *isa;
     int64_t lines, item_lines;
+    int64_t window, slots;
+    uint8_t tap_of_slot[NQ_MAX_TAPS * NQ_PARTS];         /* any tap for a slot that has none */
     int64_t inner, right;                /* pixels from `inner` on, and before `right`, read nothing beside the image */
 } plan;
 
-/* Where the taps of output pixel x of a line read. */
-static void place_taps(const nq_dwconv *d, int64_t line, int64_t x, const uint8_t **taps) {
-    const nq_conv_shape *s = &d->packed->shape;
+/* Where the slots of output pixel x of a line read. */
+static void place_taps(const plan *plan_, int64_t line, int64_t x, const uint8_t **slot_taps) {
+    const nq_dwconv *d = plan_->d;
+    const nq_packed *p = d->packed;
+    const nq_conv_shape *s = &p->shape;
     const int64_t top = line % d->out_height * s->stride[0] - s->padding[0], left = x * s->stride[1] - s->padding[1];
     const uint8_t *image = d->in + line / d->out_height * d->height * d->width * s->in_channels;
-    const int64_t count = slots(d->packed);
-    int64_t slot = 0;
-    while (slot < count)
-        for (int64_t i = 0; i < s->kernel[0]; i++) {
-            const int64_t y = top + i * s->dilation[0];
-            for (int64_t j = 0; j < s->kernel[1]; j++) {
-                const int64_t column = left + j * s->dilation[1];
-                const int inside = column >= 0 && column < d->width;
-                const uint8_t *from = inside && y >= 0 && y < d->height ? image + y * d->width * s->in_channels : d->zeros;
-                taps[slot++] = from + (inside ? column : 0) * s->in_channels;
-            }
+    const uint8_t *taps[NQ_MAX_TAPS], **tap = taps;
+    for (int64_t i = 0; i < s->kernel[0]; i++) {
+        const int64_t y = top + i * s->dilation[0];
+        const uint8_t *from = y >= 0 && y < d->height ? image + y * d->width * s->in_channels : d->zeros;
+        for (int64_t j = 0; j < s->kernel[1]; j++) {
+            const int64_t column = left + j * s->dilation[1];
+            *tap++ = column >= 0 && column < d->width ? from + column * s->in_channels : d->zeros;
         }
-    for (; slot % NQ_QUAD != 0; slot++)
-        taps[slot] = taps[0];
+    }
+    for (int64_t i = 0; i < nq_round_up(plan_->slots, NQ_QUAD); i++)
+        slot_taps[i] = taps[plan_->tap_of_slot[i]];
 }
 
 /* As in gemm.c: a form that the kernel lacks is ref's, from the kernel's accumulators. */
@@ -154,7 +177,8 @@ static void run_pixels(const plan *plan_, int64_t line, int64_t x, int64_t pixel
     const uint8_t *taps[NQ_MAX_TAPS * NQ_PARTS];
     nq_segment segment = {
         .taps = taps,
-        .tap_count = slots(p),
+        .tap_count = plan_->slots,
+        .window = pixels > 1 ? plan_->window : 0,
         .pixels = pixels,
         .pixel_stride = p->shape.stride[1] * channels,
         .weights = p->weights,
@@ -162,18 +186,19 @@ static void run_pixels(const plan *plan_, int64_t line, int64_t x, int64_t pixel
         .out_stride = channels * element,
     };
     uint8_t *out = d->out + (line * d->out_width + x) * segment.out_stride;
-    place_taps(d, line, x, taps);
+    place_taps(plan_, line, x, taps);
     for (int64_t i = 0; i < nq_ceil_div(p->strips, p->depthwise); i++) {
         const span s = find_span(p, i);
         segment.offset = s.channel;
         segment.channel = s.entry;
+        segment.quad_bytes = s.strips * plan_->isa->quad_bytes;
         segment.columns = nq_min(channels, s.strips * NQ_STRIP);
         segment.out = out + s.channel * element;
         if (plan_->isa->forms >> d->epilogue->form & 1)
             plan_->isa->depthwise[s.strips](&segment);
         else
             run_by_sums(plan_->isa->depthwise[s.strips], &segment, &s);
-        segment.weights += s.strips * nq_ceil_div(slots(p), NQ_QUAD) * plan_->isa->quad_bytes;
+        segment.weights += nq_ceil_div(plan_->slots, NQ_QUAD) * segment.quad_bytes;
     }
 }
 
@@ -193,7 +218,12 @@ void nq_dwconv_run(const nq_dwconv *d) {
     const nq_packed *p = d->packed;
     const nq_conv_shape *s = &p->shape;
     plan plan_ = {.d = d, .isa = nq_find_isa(p->isa), .lines = d->images * d->out_height};
-    const int64_t macs = d->out_width * p->table_length * slots(p);
+    plan_.slots = slots(p, plan_.isa);
+    plan_.window = s->dilation[1] == s->stride[1] && !p->asymmetric ? window_size(p, plan_.isa) : 0;
+    for (int64_t i = 0; i < nq_round_up(plan_.slots, NQ_QUAD); i++)
+        plan_.tap_of_slot[i] =
+            (uint8_t)(i < plan_.slots ? nq_max(tap_of_slot(p, plan_.isa, i % slots_per_part(p, plan_.isa)), 0) : 0);
+    const int64_t macs = d->out_width * p->table_length * plan_.slots;
     const int64_t last = d->width + s->padding[1] - (int64_t)(s->kernel[1] - 1) * s->dilation[1] - 1;    /* of the inner starts */
     plan_.inner = nq_min(nq_ceil_div(s->padding[1], s->stride[1]), d->out_width);
     plan_.right = nq_min(nq_max(last < 0 ? 0 : last / s->stride[1] + 1, plan_.inner), d->out_width);

@@ -71,16 +71,20 @@ enum {
 typedef struct {
     const uint8_t *const *taps;  /* valid pointers up to a multiple of NQ_QUAD, with zero weights beyond tap_count */
     int64_t tap_count;
+    int64_t window;              /* 3, 5: taps of a filter of that size, pixel_stride apart along a line; 0: of any */
     int64_t offset;              /* what is added to every tap's pointer */
     int64_t pixels, pixel_stride;
     const uint8_t *weights;      /* of the span: [quad of taps][strip], each ordered by pack_quad */
     const nq_epilogue *epilogue;
     int64_t channel;             /* the span's first entry in the epilogue's tables */
     int64_t columns;             /* channels to store */
+    int64_t quad_bytes;          /* of the span */
     uint8_t *out;
     int64_t out_stride;
 } nq_segment;
 
+/* If isa->windows, the taps of 3x3 and 5x5 filters come by columns: the first four rows (the fourth of three has no weight)
+ * of each column, then the fifth row. Taps of all others come by rows. */
 typedef void nq_dwkernel(const nq_segment *segment);
 
 /* Forms of an epilogue as bits. A micro-kernel that lacks one is asked for accumulators, and ref applies the form. */
@@ -101,6 +105,7 @@ typedef struct {
     int max_rows[NQ_MAX_STRIPS + 1];                         /* tallest tile for each width; 0: no such width */
     nq_ukernel *gemm[NQ_MAX_STRIPS + 1][NQ_MAX_ROWS + 1];    /* [strips][rows] */
     nq_dwkernel *depthwise[NQ_MAX_STRIPS + 1];               /* [strips in a span]: 2, 4; none: the product serves */
+    int windows;                 /* 1: they have code for pixels that overlap, and want slots by columns (nq_segment) */
     int forms;                                               /* that all of them apply */
 
     int32_t (*sum_bytes)(const uint8_t *x, int64_t count);

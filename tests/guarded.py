@@ -101,13 +101,17 @@ def run_convolutions(isa: int, at_end: bool) -> int:
         groups = int(g.choice([1, 1, 1, 2, 4, 16]))
         inputs, outputs = int(g.choice([1, 2, 3, 4, 5, 17, 63])), int(g.choice([1, 3, 15, 16, 17, 33, 65]))
         kernel = tuple(int(k) for k in g.choice([1, 1, 2, 3], 2))
+        if g.integers(2):
+            groups, inputs, outputs = int(g.choice([8, 17, 31, 32, 33, 63, 64, 65, 97, 130])), 1, 1
+            kernel = (int(g.choice([3, 5])),) * 2
         padding, stride = tuple(int(p) for p in g.integers(0, 2, 2)), tuple(int(s) for s in g.integers(1, 3, 2))
         dilation = tuple(int(d) for d in g.integers(1, 3, 2))
         w = g.integers(-128, 128, (groups * outputs, inputs, *kernel)).astype(np.int8)
         zero_point = np.int64(g.choice([0, 5]))
         profile = Profile(int(g.integers(len(Profile))))
         packed = PackedWeights(w, np.float32(0.01), zero_point, None, stride, padding, dilation, groups, profile)
-        size = (int(g.integers(1, 3)), int(g.integers(5, 9)), int(g.integers(5, 9)), groups * inputs)
+        least = [max(5, d * (k - 1) + 1) for d, k in zip(dilation, kernel, strict=True)]
+        size = (int(g.integers(1, 3)), *(int(g.integers(n, n + 4)) for n in least), groups * inputs)
         x = g.integers(0, 256, size).astype(np.uint8)
         for wanted in (Output(1.0, 128), Output(), Output(accumulators=True)):
             plain = packed.conv2d(x, Input(0.1, 3), wanted, isa=native.isa_names()[isa])

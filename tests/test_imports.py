@@ -42,7 +42,7 @@ LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 INCLUDES = {
     "": {"nanoquant.h", "ukernel.h", "framework.h", "numerics.h"},
     "ref": {"../ukernel.h", "../numerics.h"},
-    "x86": {"x86.h", "dwconv_256.h", "tile_256.h", "vnni_256.h", "epilogue_256.h", "epilogue_512.h", "../ukernel.h", "../framework.h", "immintrin.h", "cpuid.h"},
+    "x86": {"x86.h", "dot_512.h", "dwconv_line.h", "dwconv_256.h", "dwconv_vnni.h", "tile_256.h", "vnni_256.h", "epilogue_256.h", "epilogue_512.h", "../ukernel.h", "../framework.h", "immintrin.h", "cpuid.h"},
 }
 HEADERS = {
     "nanoquant.h": set(),
@@ -52,9 +52,12 @@ HEADERS = {
     "x86.h": {"../ukernel.h"},
     "epilogue_256.h": set(),
     "epilogue_512.h": set(),
-    "dwconv_256.h": {"epilogue_256.h"},
+    "dot_512.h": set(),
+    "dwconv_line.h": set(),
+    "dwconv_vnni.h": set(),
+    "dwconv_256.h": {"dwconv_line.h", "epilogue_256.h"},
     "tile_256.h": {"epilogue_256.h"},
-    "vnni_256.h": {"tile_256.h"},
+    "vnni_256.h": {"dwconv_256.h", "dwconv_vnni.h", "tile_256.h"},
 }
 
 CORE = ["scheme.py", "qparams.py", "affine.py", "numerics.py", "observers", "kernels/reference.py", "autograd"]

@@ -91,6 +91,12 @@ def test_convolutions(layer: Layer) -> None:
         compare(layer, profile, OUTPUTS)
 
 
+@given(strategies.depthwise_layers())
+def test_depthwise_convolutions(layer: Layer) -> None:
+    for profile in Profile:
+        compare(layer, profile, OUTPUTS)
+
+
 @given(strategies.layers(linear=True))
 def test_linear_layers(layer: Layer) -> None:
     for profile in Profile:
@@ -338,7 +344,7 @@ def test_info_names_what_runs_where() -> None:
     assert native.isa_names()[0] == "ref"
     for name in native.isa_names():
         status = native.isa_status(name)
-        assert set(status) == {"gemm", "gemm.tflite", "quantize", "dequantize"}
+        assert set(status) == {"gemm", "gemm.tflite", "depthwise", "quantize", "dequantize"}
         assert set(status.values()) <= {"native", "ref", "not in this build", "not on this CPU"}
 
 

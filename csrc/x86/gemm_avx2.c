@@ -25,9 +25,6 @@ BEGIN_TARGET("avx2,fma")
 
 #include "tile_256.h"
 
-#define QUAD_VECTORS 8
-#include "dwconv_256.h"
-
 INLINE __m256i multiply_add(__m256i acc, __m256i a, __m256i w) {
     return _mm256_add_epi32(acc, _mm256_madd_epi16(a, w));
 }
@@ -65,30 +62,11 @@ static void pack_quad(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed) {
         }
 }
 
-/* Of a depthwise kernel's four taps a and c make the even pair, b and d the odd one. Bytes of two taps are interleaved,
- * then widened, by interleaving with zero:
- *
- *     a0 c0 a1 c1 a2 c2 ..  -->  a0 0 c0 0 a1 0 c1 0 ..  = (a0, c0) (a1, c1) .. */
-INLINE void add_pair(__m256i acc[4], const uint8_t *a, const uint8_t *c, const __m256i *w) {
-    const __m256i zero = _mm256_setzero_si256();
-    const __m256i first = _mm256_loadu_si256((const __m256i *)a), second = _mm256_loadu_si256((const __m256i *)c);
-    const __m256i low = _mm256_unpacklo_epi8(first, second), high = _mm256_unpackhi_epi8(first, second);
-    acc[0] = multiply_add(acc[0], _mm256_unpacklo_epi8(low, zero), _mm256_load_si256(w));
-    acc[1] = multiply_add(acc[1], _mm256_unpackhi_epi8(low, zero), _mm256_load_si256(w + 1));
-    acc[2] = multiply_add(acc[2], _mm256_unpacklo_epi8(high, zero), _mm256_load_si256(w + 4));
-    acc[3] = multiply_add(acc[3], _mm256_unpackhi_epi8(high, zero), _mm256_load_si256(w + 5));
-}
-
-INLINE void add_quad(__m256i acc[4], const uint8_t *const *taps, int64_t offset, const __m256i *w, int64_t count) {
-    add_pair(acc, taps[0] + offset, taps[2] + offset, w);
-    if (count > 1)
-        add_pair(acc, taps[1] + offset, taps[3] + offset, w + 2);
-}
-
 static int runs(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 
 END_TARGET
 
-const nq_isa nq_isa_avx2 = {.name = "avx2", .runs = runs, .quad_bytes = 128, .pack_quad = pack_quad, TILE_256_TABLE};
+const nq_isa nq_isa_avx2 = {.name = "avx2", .runs = runs, .quad_bytes = 128, .pack_quad = pack_quad, TILE_256_TABLE,
+                            .depthwise = {[2] = nq_dwconv_avx2}};
 
 #endif

@@ -10,6 +10,8 @@ BEGIN_TARGET("avx2,fma,avx512f,avx512vl,avx512vnni")
 #include "vnni_256.h"
 END_TARGET
 
+void nq_dwconv_avx512vl(const nq_segment *s) { dwconv_32(s); }
+
 static int runs(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("avx512f") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");

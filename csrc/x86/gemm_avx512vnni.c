@@ -19,18 +19,8 @@
 
 BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
 
+#include "dot_512.h"
 #include "epilogue_512.h"
-
-/* For gcc, one line of assembly: gcc 12 copies and spills the accumulators around the intrinsic, which costs more than half
- * of the speed. Not volatile, so that the compiler still schedules it and allocates its registers. */
-INLINE __m512i dot(__m512i acc, __m512i a, __m512i w) {
-#if defined(__clang__)
-    return _mm512_dpbusd_epi32(acc, a, w);
-#else
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(w));
-    return acc;
-#endif
-}
 
 INLINE __m512i broadcast_quad(const uint8_t *a) {
     int32_t quad;
@@ -118,6 +108,8 @@ const nq_isa nq_isa_avx512vnni = {
              {ENTRIES_6(2), ENTRY(7, 2), ENTRY(8, 2)},
              {ENTRIES_6(3), ENTRY(7, 3), ENTRY(8, 3)},
              {ENTRIES_6(4)}},
+    .depthwise = {[2] = nq_dwconv_avx512vl, [4] = nq_dwconv_avx512vnni},
+    .windows = 1,
     .forms = NQ_FLOAT_FORMS,
     .sum_bytes = sum_bytes,
     .quantize = nq_quantize_avx512,

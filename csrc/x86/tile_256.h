@@ -69,6 +69,6 @@ static void ukernel_6x16c4(const nq_tile *t) { tile(t, 6); }
     .max_rows = {0, 6, 0, 0, 0},                                                                                       \
     .gemm = {{0},                                                                                                      \
              {0, ukernel_1x16c4, ukernel_2x16c4, ukernel_3x16c4, ukernel_4x16c4, ukernel_5x16c4, ukernel_6x16c4}},     \
-    .depthwise = {[2] = dwconv_32}, .forms = NQ_FLOAT_FORMS, .sum_bytes = sum_bytes, .quantize = nq_quantize_avx2, .dequantize = nq_dequantize_avx2
+    .forms = NQ_FLOAT_FORMS, .sum_bytes = sum_bytes, .quantize = nq_quantize_avx2, .dequantize = nq_dequantize_avx2
 
 #endif

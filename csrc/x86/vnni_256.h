@@ -15,10 +15,10 @@
 #ifndef NQ_VNNI_256_H
 #define NQ_VNNI_256_H
 
-#include "tile_256.h"
-
-#define QUAD_VECTORS 4
+#define GROUPS 2
 #include "dwconv_256.h"
+#include "dwconv_vnni.h"
+#include "tile_256.h"
 
 INLINE void add_products(const nq_tile *t, __m256i acc[NQ_MAX_ROWS][2], const int rows) {
     const __m256i *w = (const __m256i *)t->weights;
@@ -37,24 +37,13 @@ INLINE void add_products(const nq_tile *t, __m256i acc[NQ_MAX_ROWS][2], const in
     }
 }
 
-/* Bytes of four taps a, b, c, d of a depthwise kernel: a0 b0 c0 d0 | a1 b1 c1 d1 | ... */
-INLINE void add_quad(__m256i acc[4], const uint8_t *const *taps, int64_t offset, const __m256i *w, int64_t count) {
-    __m256i tap[4];
-    (void)count;
-    UNROLL for (int k = 0; k < 4; k++)
-        tap[k] = _mm256_loadu_si256((const __m256i *)(taps[k] + offset));
-    const __m256i low0 = _mm256_unpacklo_epi8(tap[0], tap[1]), low1 = _mm256_unpacklo_epi8(tap[2], tap[3]);
-    const __m256i high0 = _mm256_unpackhi_epi8(tap[0], tap[1]), high1 = _mm256_unpackhi_epi8(tap[2], tap[3]);
-    acc[0] = DOT(acc[0], _mm256_unpacklo_epi16(low0, low1), _mm256_load_si256(w));
-    acc[1] = DOT(acc[1], _mm256_unpackhi_epi16(low0, low1), _mm256_load_si256(w + 1));
-    acc[2] = DOT(acc[2], _mm256_unpacklo_epi16(high0, high1), _mm256_load_si256(w + 2));
-    acc[3] = DOT(acc[3], _mm256_unpackhi_epi16(high0, high1), _mm256_load_si256(w + 3));
-}
-
 static void pack_quad(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed) {
     __builtin_memcpy(packed, block, NQ_STRIP * NQ_QUAD);
 }
 
-#define VNNI_256_TABLE .quad_bytes = NQ_STRIP * NQ_QUAD, .pack_quad = pack_quad, TILE_256_TABLE
+static void dwconv_32(const nq_segment *s) { dwconv(s); }
+
+#define VNNI_256_TABLE                                                                                                 \
+    .quad_bytes = NQ_STRIP * NQ_QUAD, .pack_quad = pack_quad, TILE_256_TABLE, .depthwise = {[2] = dwconv_32}, .windows = 1
 
 #endif

@@ -23,6 +23,11 @@ int nq_cpu_has_avxvnni(void);
 
 #define INLINE static inline __attribute__((always_inline))
 
+/* dwconv_*.c */
+void nq_dwconv_avx2(const nq_segment *segment);
+void nq_dwconv_avx512vl(const nq_segment *segment);
+void nq_dwconv_avx512vnni(const nq_segment *segment);
+
 int nq_quantize_avx2(const float *x, int64_t count, float inv_scale, float lo, float hi, int32_t zero_point,
                      uint8_t flip, uint8_t *q);
 void nq_dequantize_avx2(const uint8_t *q, int64_t count, float scale, int32_t zero_point, uint8_t flip, float *x);

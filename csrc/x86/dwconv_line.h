@@ -1,0 +1,61 @@
+/* dwconv_line.h: a depthwise kernel, but for its vectors and products: a segment of a line, two pixels at a time.
+ *
+ * Who includes it defines VEC, LOAD and LANES, and these three: */
+#ifndef NQ_DWCONV_LINE_H
+#define NQ_DWCONV_LINE_H
+
+enum { STEP_PIXELS = 2 };
+
+/* Adds a quad of taps to the four groups of one pixel; the last quad holds `count` taps. */
+INLINE void add_quad(VEC acc[4], const uint8_t *const *taps, int64_t offset, const uint8_t *w, int64_t count);
+
+/* Adds all taps of a 3x3 or 5x5 filter (`size`) to STEP_PIXELS pixels that overlap. */
+INLINE void add_window(VEC acc[STEP_PIXELS][4], const nq_segment *s, int64_t offset, const int size);
+
+/* The epilogue of one pixel; `form`: A, B, or anything later. */
+INLINE void store_span(const VEC acc[4], const nq_segment *s, uint8_t *out, const int form);
+
+INLINE void step(const nq_segment *s, int64_t x, const int pixels, const int form, const int size) {
+    VEC acc[STEP_PIXELS][4];
+    UNROLL for (int g = 0; g < 4; g++)
+        UNROLL for (int i = 0; i < pixels; i++)
+            acc[i][g] = LOAD(s->epilogue->init + s->channel + 4 * LANES * g);
+    const int64_t offset = s->offset + x * s->pixel_stride;
+    const uint8_t *w = s->weights;
+    if (size)
+        add_window(acc, s, offset, size);
+    else
+        for (int64_t t = 0; t < s->tap_count; t += NQ_QUAD, w += s->quad_bytes)
+            UNROLL for (int i = 0; i < pixels; i++)
+                add_quad(acc[i], s->taps + t, offset + i * s->pixel_stride, w, s->tap_count - t);
+    UNROLL for (int i = 0; i < pixels; i++)
+        store_span(acc[i], s, s->out + (x + i) * s->out_stride, form);
+}
+
+INLINE void line(const nq_segment *s, const int form, const int size) {
+    int64_t x = 0;
+    for (; x + STEP_PIXELS <= s->pixels; x += STEP_PIXELS)
+        step(s, x, STEP_PIXELS, form, size);
+    if (x < s->pixels)
+        step(s, x, 1, form, 0);
+}
+
+INLINE void line_of_form(const nq_segment *s, const int form) {
+    if (s->window == 3)
+        line(s, form, 3);
+    else if (s->window == 5)
+        line(s, form, 5);
+    else
+        line(s, form, 0);
+}
+
+INLINE void dwconv(const nq_segment *s) {
+    if (s->epilogue->form == NQ_FORM_A)
+        line_of_form(s, NQ_FORM_A);
+    else if (s->epilogue->form == NQ_FORM_B)
+        line_of_form(s, NQ_FORM_B);
+    else
+        line_of_form(s, NQ_FORM_ACCUMULATOR);
+}
+
+#endif
