@@ -12,12 +12,15 @@
 #include "dwconv_line.h"
 #include "epilogue_256.h"
 
-INLINE void store_span_8bit(const __m256i acc[4], const nq_segment *s, uint8_t *out, const int form) {
+INLINE __m256i requantize_span(const __m256i acc[4], const nq_segment *s, const int form) {
     __m256i y[4];
     UNROLL for (int g = 0; g < 4; g++)
         y[g] = requantize(acc[g], s->epilogue, s->channel + 8 * g, form);
     __m256i bytes = _mm256_packus_epi16(_mm256_packs_epi32(y[0], y[1]), _mm256_packs_epi32(y[2], y[3]));
-    bytes = _mm256_xor_si256(bytes, _mm256_set1_epi8((char)s->epilogue->y_flip));
+    return _mm256_xor_si256(bytes, _mm256_set1_epi8((char)s->epilogue->y_flip));
+}
+
+INLINE void store_span(__m256i bytes, const nq_segment *s, uint8_t *out) {
     if (s->columns >= 2 * NQ_STRIP) {
         _mm256_storeu_si256((__m256i *)out, bytes);
     } else {
@@ -28,11 +31,7 @@ INLINE void store_span_8bit(const __m256i acc[4], const nq_segment *s, uint8_t *
 }
 
 /* Lane l of group g holds channels 16 l + 4 g .. + 3. */
-INLINE void store_span(const __m256i acc[4], const nq_segment *s, uint8_t *out, const int form) {
-    if (form < NQ_FORM_ACCUMULATOR) {
-        store_span_8bit(acc, s, out, form);
-        return;
-    }
+static void store_span_32bit(const __m256i *acc, const nq_segment *s, uint8_t *out) {
     int32_t row[2][4][4];
     UNROLL for (int g = 0; g < 4; g++) {
         __m256i y = acc[g];

@@ -23,23 +23,22 @@ BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
 #include "dwconv_vnni.h"
 #include "epilogue_512.h"
 
-INLINE void store_span_8bit(const __m512i acc[4], const nq_segment *s, uint8_t *out, const int form) {
+INLINE __m512i requantize_span(const __m512i acc[4], const nq_segment *s, const int form) {
     const __m512i zero_point = _mm512_set1_epi16((int16_t)s->epilogue->zero_point);
     __m512i y[4];
     UNROLL for (int g = 0; g < 4; g++)
         y[g] = requantize(acc[g], s->epilogue, s->channel + 16 * g, form);
     __m512i low = _mm512_add_epi16(_mm512_packs_epi32(y[0], y[1]), zero_point);
     __m512i high = _mm512_add_epi16(_mm512_packs_epi32(y[2], y[3]), zero_point);
-    __m512i bytes = _mm512_xor_si512(_mm512_packus_epi16(low, high), _mm512_set1_epi8((char)s->epilogue->y_flip));
+    return _mm512_xor_si512(_mm512_packus_epi16(low, high), _mm512_set1_epi8((char)s->epilogue->y_flip));
+}
+
+INLINE void store_span(__m512i bytes, const nq_segment *s, uint8_t *out) {
     _mm512_mask_storeu_epi8(out, s->columns >= 64 ? ~0ull : (1ull << s->columns) - 1, bytes);
 }
 
 /* Lane l of group g holds channels 16 l + 4 g .. + 3. */
-INLINE void store_span(const __m512i acc[4], const nq_segment *s, uint8_t *out, const int form) {
-    if (form < NQ_FORM_ACCUMULATOR) {
-        store_span_8bit(acc, s, out, form);
-        return;
-    }
+static void store_span_32bit(const __m512i *acc, const nq_segment *s, uint8_t *out) {
     int32_t row[4][4][4];
     UNROLL for (int g = 0; g < 4; g++) {
         int32_t lanes[4][4];

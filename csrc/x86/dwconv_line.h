@@ -12,8 +12,12 @@ INLINE void add_quad(VEC acc[4], const uint8_t *const *taps, int64_t offset, con
 /* Adds all taps of a 3x3 or 5x5 filter (`size`) to STEP_PIXELS pixels that overlap. */
 INLINE void add_window(VEC acc[STEP_PIXELS][4], const nq_segment *s, int64_t offset, const int size);
 
-/* The epilogue of one pixel; `form`: A, B, or anything later. */
-INLINE void store_span(const VEC acc[4], const nq_segment *s, uint8_t *out, const int form);
+/* The epilogue of forms A and B. */
+INLINE VEC requantize_span(const VEC acc[4], const nq_segment *s, const int form);
+INLINE void store_span(VEC bytes, const nq_segment *s, uint8_t *out);
+
+/* The epilogue of the forms with 32-bit outputs. */
+static void store_span_32bit(const VEC *acc, const nq_segment *s, uint8_t *out);
 
 INLINE void step(const nq_segment *s, int64_t x, const int pixels, const int form, const int size) {
     VEC acc[STEP_PIXELS][4];
@@ -28,8 +32,16 @@ INLINE void step(const nq_segment *s, int64_t x, const int pixels, const int for
         for (int64_t t = 0; t < s->tap_count; t += NQ_QUAD, w += s->quad_bytes)
             UNROLL for (int i = 0; i < pixels; i++)
                 add_quad(acc[i], s->taps + t, offset + i * s->pixel_stride, w, s->tap_count - t);
+    uint8_t *out = s->out + x * s->out_stride;
+    VEC bytes[STEP_PIXELS];
+    UNROLL for (int i = 0; i < pixels; i++)              /* before any is stored, so that tables are loaded once */
+        if (form < NQ_FORM_ACCUMULATOR)
+            bytes[i] = requantize_span(acc[i], s, form);
+        else
+            store_span_32bit(acc[i], s, out + i * s->out_stride);
     UNROLL for (int i = 0; i < pixels; i++)
-        store_span(acc[i], s, s->out + (x + i) * s->out_stride, form);
+        if (form < NQ_FORM_ACCUMULATOR)
+            store_span(bytes[i], s, out + i * s->out_stride);
 }
 
 INLINE void line(const nq_segment *s, const int form, const int size) {
@@ -55,7 +67,7 @@ INLINE void dwconv(const nq_segment *s) {
     else if (s->epilogue->form == NQ_FORM_B)
         line_of_form(s, NQ_FORM_B);
     else
-        line_of_form(s, NQ_FORM_ACCUMULATOR);
+        line(s, NQ_FORM_ACCUMULATOR, 0);
 }
 
 #endif
