@@ -173,22 +173,21 @@ nq_status nq_conv(const nq_packed *p, const nq_epilogue *e, const void *x, int32
     for (int64_t tap = 0; tap < p->taps && !p->depthwise; tap++)
         taps[tap] = tap_offset(&g, tap);
     uint8_t *input = (uint8_t *)workspace + g.taps_bytes;
+    const int64_t pixel = p->shape.out_channels * nq_element(e);
     nq_gemm gemm = {
         .packed = p,
         .epilogue = e,
         .taps = taps,
-        .image_stride = g.image_bytes,
-        .line_stride = p->shape.stride[0] * g.padded_width * g.channels,
-        .pixel_stride = p->shape.stride[1] * g.channels,
-        .out_height = g.out_height,
-        .out_width = g.out_width,
+        .in_stride = {g.image_bytes, 0, p->shape.stride[0] * g.padded_width * g.channels,
+                      p->shape.stride[1] * g.channels},
+        .out_stride = {g.out_height * g.out_width * pixel, 0, g.out_width * pixel, pixel},
+        .out_size = {1, g.out_height, g.out_width},
         .row_sums = (int32_t *)(input + g.input_bytes),
     };
-    const int64_t image_outputs = g.out_height * g.out_width * p->shape.out_channels * nq_element(e);
     for (int64_t first = 0; first < batch; first += g.images) {
         g.images = nq_min(g.images, batch - first);
         gemm.base = (const uint8_t *)x + first * g.height * g.width * g.channels;
-        gemm.out = (uint8_t *)y + first * image_outputs;
+        gemm.out = (uint8_t *)y + first * gemm.out_stride[0];
         gemm.rows = gemm.tail_row = g.images * g.out_height * g.out_width;
         if (g.copies) {
             copying c = {.g = &g, .from = gemm.base, .to = input};

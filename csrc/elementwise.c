@@ -9,10 +9,7 @@
 #include "framework.h"
 #include "numerics.h"
 
-#include <float.h>
 #include <stdatomic.h>
-
-enum { CHUNK = 1 << 14, PARALLEL_ELEMENTS = 1 << 17 };
 
 typedef struct {
     const nq_affine *affine;
@@ -21,7 +18,7 @@ typedef struct {
     float *x_out;
     const uint8_t *q;
     uint8_t *q_out;
-    int64_t chunks_per_stretch, chunk;
+    nq_cut cut;
     _Atomic int nan;
 } pass;
 
@@ -43,7 +40,7 @@ static int affine_is_sane(const nq_affine *a) {
 
 static int scales_are_sane(const nq_affine *a) {
     for (int64_t c = 0; c < a->channels; c++)
-        if (!(a->scale[c] >= FLT_MIN && a->scale[c] <= FLT_MAX))
+        if (!nq_scale_is_sane(a->scale[c]))
             return 0;
     return 1;
 }
@@ -67,45 +64,43 @@ static void dequantize_32(const nq_affine *a, int64_t channel, const int32_t *q,
         x[i] = a->scale[channel] * (float)((int64_t)q[i] - a->zero_point[channel]);
 }
 
-/* The part of the array that item i covers. */
-typedef struct {
-    int64_t start, count, channel;
-} part;
-
-static part part_of(const pass *p, int64_t i) {
-    const int64_t stretch = i / p->chunks_per_stretch, offset = i % p->chunks_per_stretch * p->chunk;
-    return (part){
-        .start = stretch * p->affine->inner + offset,
-        .count = nq_min(p->chunk, p->affine->inner - offset),
-        .channel = stretch % p->affine->channels,
-    };
+static nq_grid grid_of(const nq_affine *a, int64_t channel) {
+    return (nq_grid){a->scale[channel], a->zero_point[channel], a->dtype};
 }
 
-static void quantize_part(void *context, int64_t i) {
+static void quantize_item(void *context, int64_t item) {
     pass *p = context;
     const nq_affine *a = p->affine;
-    const part s = part_of(p, i);
-    const int32_t flip = a->dtype == NQ_S8 ? 0x80 : 0, zero_point = a->zero_point[s.channel];
-    int nan;
-    if (a->dtype == NQ_S32)
-        nan = quantize_32(a, s.channel, p->x + s.start, s.count, (int32_t *)p->q_out + s.start);
-    else
-        nan = p->isa->quantize(p->x + s.start, s.count, 1.0f / a->scale[s.channel], (float)(a->quant_min - zero_point),
-                               (float)(a->quant_max - zero_point), zero_point + flip, (uint8_t)flip, p->q_out + s.start);
-    if (nan)
-        atomic_store(&p->nan, 1);
+    const nq_piece piece = nq_piece_of(&p->cut, item);
+    for (int64_t row = piece.row; row < piece.row + piece.rows; row++) {
+        const int64_t channel = row % a->channels, start = row * a->inner + piece.column;
+        const nq_grid grid = grid_of(a, channel);
+        int nan;
+        if (a->dtype == NQ_S32) {
+            nan = quantize_32(a, channel, p->x + start, piece.columns, (int32_t *)p->q_out + start);
+        } else {
+            const nq_target target = nq_target_of(&grid, a->quant_min, a->quant_max);
+            nan = p->isa->rows->quantize(p->x + start, piece.columns, &target, p->q_out + start);
+        }
+        if (nan)
+            atomic_store(&p->nan, 1);
+    }
 }
 
-static void dequantize_part(void *context, int64_t i) {
+static void dequantize_item(void *context, int64_t item) {
     pass *p = context;
     const nq_affine *a = p->affine;
-    const part s = part_of(p, i);
-    const int32_t flip = a->dtype == NQ_S8 ? 0x80 : 0;
-    if (a->dtype == NQ_S32)
-        dequantize_32(a, s.channel, (const int32_t *)p->q + s.start, s.count, p->x_out + s.start);
-    else
-        p->isa->dequantize(p->q + s.start, s.count, a->scale[s.channel], a->zero_point[s.channel] + flip, (uint8_t)flip,
-                           p->x_out + s.start);
+    const nq_piece piece = nq_piece_of(&p->cut, item);
+    for (int64_t row = piece.row; row < piece.row + piece.rows; row++) {
+        const int64_t channel = row % a->channels, start = row * a->inner + piece.column;
+        const nq_grid grid = grid_of(a, channel);
+        if (a->dtype == NQ_S32) {
+            dequantize_32(a, channel, (const int32_t *)p->q + start, piece.columns, p->x_out + start);
+        } else {
+            const nq_source source = nq_source_of(&grid);
+            p->isa->rows->dequantize(p->q + start, piece.columns, &source, p->x_out + start);
+        }
+    }
 }
 
 static nq_status run(pass *p, int isa, void (*body)(void *, int64_t)) {
@@ -115,21 +110,19 @@ static nq_status run(pass *p, int isa, void (*body)(void *, int64_t)) {
         return NQ_BAD_ARGUMENT;
     if (!scales_are_sane(a))
         return NQ_BAD_SCALE;
-    const int64_t count = a->outer * a->channels * a->inner;
-    if (count == 0)
+    if (a->outer * a->channels * a->inner == 0)
         return NQ_OK;
-    p->chunk = CHUNK;
-    p->chunks_per_stretch = nq_ceil_div(a->inner, CHUNK);
-    nq_for(count >= PARALLEL_ELEMENTS, a->outer * a->channels * p->chunks_per_stretch, body, p);
+    p->cut = nq_cut_rows(a->outer * a->channels, a->inner);
+    nq_for(p->cut.parallel, p->cut.items, body, p);
     return atomic_load(&p->nan) ? NQ_NAN : NQ_OK;
 }
 
 nq_status nq_quantize(int isa, const nq_affine *affine, const float *x, void *q) {
     pass p = {.affine = affine, .x = x, .q_out = q};
-    return run(&p, isa, quantize_part);
+    return run(&p, isa, quantize_item);
 }
 
 nq_status nq_dequantize(int isa, const nq_affine *affine, const void *q, float *x) {
     pass p = {.affine = affine, .q = q, .x_out = x};
-    return run(&p, isa, dequantize_part);
+    return run(&p, isa, dequantize_item);
 }

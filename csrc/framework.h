@@ -21,7 +21,9 @@ void nq_for(int parallel, int64_t count, void (*body)(void *context, int64_t i),
 
 /* gemm.c: the activations of a product, as row base pointers can be computed from them.
  *
- *     row p = (image, y, x)  -->  base + image * image_stride + y * line_stride + x * pixel_stride
+ *     row p = (image, z, y, x)  -->  base + image * in_stride[0] + z * in_stride[1] + y * in_stride[2] + x * in_stride[3]
+ *
+ * Its outputs go to `out` plus the same sum over out_stride. Strides are bytes.
  *
  * Rows from `tail_row` on would be read beyond the end of the caller's array. `tail` is a copy of what lies from
  * `tail_start` to that end, with room behind it. */
@@ -30,12 +32,12 @@ typedef struct {
     const nq_epilogue *epilogue;
     const int64_t *taps;
     const uint8_t *base;
-    int64_t image_stride, line_stride, pixel_stride;
-    int64_t out_height, out_width, rows;
+    uint8_t *out;
+    int64_t in_stride[4], out_stride[4];
+    int64_t out_size[3], rows;   /* depth, height, width; rows = images * their product */
     const uint8_t *tail, *tail_start;
     int64_t tail_row;
     int32_t *row_sums;           /* [blocks][rows] of room when the weights have zero points */
-    uint8_t *out;
 } nq_gemm;
 
 void nq_gemm_run(const nq_gemm *gemm);
@@ -57,6 +59,26 @@ int nq_dwconv_overreads(const nq_packed *packed);
 int nq_dwconv_sizes(nq_packed *packed, const nq_isa *isa);
 void nq_dwconv_pack(nq_packed *packed, const nq_isa *isa, const int8_t *weights, const int32_t *zero_point);
 int64_t nq_dwconv_channel(const nq_packed *packed, int64_t entry);
+
+/* pointwise.c: the constants of rows.h from scales and zero points, and what those may be. */
+int nq_scale_is_sane(float scale);               /* positive, normal, finite */
+int nq_grid_is_sane(const nq_grid *grid);        /* but for its scale */
+int nq_limits_are_sane(const nq_grid *grid, int32_t quant_min, int32_t quant_max);
+nq_source nq_source_of(const nq_grid *grid);
+nq_target nq_target_of(const nq_grid *grid, int32_t quant_min, int32_t quant_max);
+
+/* cut.c: an array of rows, cut into items of about 2^14 elements: some rows each, or one piece of a row. */
+typedef struct {
+    int64_t rows, columns, item_rows, item_columns, pieces, items;
+    int parallel;                /* whether the work is worth waking a thread */
+} nq_cut;
+
+typedef struct {
+    int64_t row, rows, column, columns;
+} nq_piece;
+
+nq_cut nq_cut_rows(int64_t rows, int64_t columns);
+nq_piece nq_piece_of(const nq_cut *cut, int64_t item);
 
 /* Bytes of one output. */
 static inline int64_t nq_element(const nq_epilogue *epilogue) { return epilogue->form < NQ_FORM_ACCUMULATOR ? 1 : 4; }

@@ -25,36 +25,50 @@ typedef struct {
     int64_t panels, row_blocks;          /* per block of groups */
 } plan;
 
-/* Walks the rows in order, without a division per row. */
+/* Walks the rows in order: two additions a row, and multiplications where a line ends. */
 typedef struct {
     const nq_gemm *g;
-    int64_t row, x, y;
-    const uint8_t *line;                 /* where output line y of this image starts reading */
-    const uint8_t *image;
+    int64_t row, image, z, y, left;      /* `left` rows of this line, this one included */
+    const uint8_t *in;
+    uint8_t *out;
 } walker;
 
+static void start_line(walker *w, int64_t x) {
+    const nq_gemm *g = w->g;
+    const int64_t *i = g->in_stride, *o = g->out_stride;
+    w->left = g->out_size[2] - x;
+    w->in = g->base + w->image * i[0] + w->z * i[1] + w->y * i[2] + x * i[3];
+    w->out = g->out + w->image * o[0] + w->z * o[1] + w->y * o[2] + x * o[3];
+}
+
 static walker walk_from(const nq_gemm *g, int64_t row) {
-    walker w = {.g = g, .row = row, .x = row % g->out_width, .y = row / g->out_width % g->out_height};
-    w.image = g->base + row / g->out_width / g->out_height * g->image_stride;
-    w.line = w.image + w.y * g->line_stride;
+    const int64_t line = row / g->out_size[2], plane = line / g->out_size[1];
+    walker w = {.g = g, .row = row, .image = plane / g->out_size[0]};
+    w.z = plane % g->out_size[0];
+    w.y = line % g->out_size[1];
+    start_line(&w, row % g->out_size[2]);
     return w;
 }
 
-static const uint8_t *next_row(walker *w) {
+static const uint8_t *input_of(const walker *w) {
+    return w->row < w->g->tail_row ? w->in : w->g->tail + (w->in - w->g->tail_start);
+}
+
+static void next_row(walker *w) {
     const nq_gemm *g = w->g;
-    const uint8_t *row = w->line + w->x * g->pixel_stride;
-    if (w->row >= g->tail_row)
-        row = g->tail + (row - g->tail_start);
     w->row++;
-    if (++w->x == g->out_width) {
-        w->x = 0;
-        w->line += g->line_stride;
-        if (++w->y == g->out_height) {
-            w->y = 0;
-            w->line = w->image += g->image_stride;
+    w->in += g->in_stride[3];
+    w->out += g->out_stride[3];
+    if (--w->left > 0 || w->row == g->rows)
+        return;
+    if (++w->y == g->out_size[1]) {
+        w->y = 0;
+        if (++w->z == g->out_size[0]) {
+            w->z = 0;
+            w->image++;
         }
     }
-    return row;
+    start_line(w, 0);
 }
 
 /* A tile whose form the micro-kernel lacks: it stores the accumulators, and ref's epilogue takes them one by one. */
@@ -64,13 +78,12 @@ static void run_tile_by_sums(nq_ukernel *kernel, const nq_tile *tile) {
     nq_tile inner = *tile;
     bare.form = NQ_FORM_ACCUMULATOR;
     inner.epilogue = &bare;
-    inner.out = (uint8_t *)sums;
-    inner.out_stride = 4 * tile->columns;
+    for (int64_t i = 0; i < tile->row_count; i++)
+        inner.out[i] = (uint8_t *)(sums + i * tile->columns);
     kernel(&inner);
     for (int64_t i = 0; i < tile->row_count; i++)
         for (int64_t n = 0; n < tile->columns; n++)
-            nq_store_ref(tile->epilogue, tile->channel + n, sums[i * tile->columns + n],
-                         tile->out + i * tile->out_stride, n);
+            nq_store_ref(tile->epilogue, tile->channel + n, sums[i * tile->columns + n], tile->out[i], n);
 }
 
 static void run_item(void *context, int64_t item) {
@@ -84,7 +97,6 @@ static void run_item(void *context, int64_t item) {
     const int64_t count = (row_block + 1) * g->rows / plan_->row_blocks - first;
     const int64_t tiles = nq_ceil_div(count, plan_->isa->max_rows[strips]);
     const int64_t block_outputs = p->shape.out_channels / p->blocks;
-    const int64_t element = nq_element(g->epilogue);
     const int native = plan_->isa->forms >> g->epilogue->form & 1;
     nq_tile tile = {
         .taps = g->taps,
@@ -95,21 +107,21 @@ static void run_item(void *context, int64_t item) {
         .zp_w = p->zero_point,
         .channel = (block * p->strips + strip) * NQ_STRIP,
         .columns = nq_min(strips * NQ_STRIP, block_outputs - strip * NQ_STRIP),
-        .out_stride = p->shape.out_channels * element,
     };
     tile.weights = (const uint8_t *)p->weights + (block * p->strips + strip) * tile.strip_bytes;
     const int64_t input = p->shape.in_channels / p->blocks * block;
-    uint8_t *out = g->out + (block * block_outputs + strip * NQ_STRIP) * element;
+    const int64_t output = (block * block_outputs + strip * NQ_STRIP) * nq_element(g->epilogue);
     walker w = walk_from(g, first);
     for (int64_t i = 0; i < tiles; i++) {
         const int64_t row = w.row;
         tile.row_count = first + (i + 1) * count / tiles - row;
-        for (int64_t r = 0; r < tile.row_count; r++)
-            tile.rows[r] = next_row(&w) + input;
+        for (int64_t r = 0; r < tile.row_count; r++, next_row(&w)) {
+            tile.rows[r] = input_of(&w) + input;
+            tile.out[r] = w.out + output;
+        }
         if (p->zero_point)
             for (int64_t r = 0; r < tile.row_count; r++)
                 tile.row_sum[r] = g->row_sums[block * g->rows + row + r];
-        tile.out = out + row * tile.out_stride;
         if (native)
             plan_->isa->gemm[strips][tile.row_count](&tile);
         else
@@ -123,14 +135,14 @@ static void sum_rows(void *context, int64_t chunk) {
     const nq_gemm *g = plan_->g;
     const nq_packed *p = g->packed;
     walker w = walk_from(g, chunk * SUM_ROWS);
-    while (w.row < nq_min(g->rows, (chunk + 1) * SUM_ROWS)) {
-        const int64_t row = w.row;
-        const uint8_t *pixel = next_row(&w);
+    for (; w.row < nq_min(g->rows, (chunk + 1) * SUM_ROWS); next_row(&w)) {
+        const uint8_t *pixel = input_of(&w);
         for (int64_t block = 0; block < p->blocks; block++) {
             int32_t sum = 0;
             for (int64_t tap = 0; tap < p->taps; tap++)
-                sum += plan_->isa->sum_bytes(pixel + g->taps[tap] + p->shape.in_channels / p->blocks * block, p->run);
-            g->row_sums[block * g->rows + row] = sum;
+                sum += (int32_t)plan_->isa->rows->sum_bytes(
+                    pixel + g->taps[tap] + p->shape.in_channels / p->blocks * block, p->run);
+            g->row_sums[block * g->rows + w.row] = sum;
         }
     }
 }

@@ -28,7 +28,8 @@ typedef enum {
     NQ_BAD_BIAS,         /* the bias, counted in accumulator units, is not finite */
     NQ_ACCUMULATOR,      /* 255 * sum|w - zp_w| + |bias| may leave int32 */
     NQ_WORKSPACE,        /* the workspace is smaller than nq_conv_workspace() says */
-    NQ_NAN               /* the input holds a NaN */
+    NQ_NAN,              /* the input holds a NaN */
+    NQ_NOT_FINITE        /* the input holds a NaN or an infinity */
 } nq_status;
 
 typedef enum { NQ_U8, NQ_S8, NQ_S32, NQ_F32 } nq_dtype;
@@ -66,7 +67,65 @@ typedef struct {
 nq_status nq_quantize(int isa, const nq_affine *affine, const float *x, void *q);
 nq_status nq_dequantize(int isa, const nq_affine *affine, const void *q, float *x);
 
-/* ---- 4. Weights -------------------------------------------------------------------------------------------------- */
+/* ---- 4. Between bytes and bytes ---------------------------------------------------------------------------------- */
+
+/* What an 8-bit integer means: scale * (q - zero_point). */
+typedef struct {
+    float scale;
+    int32_t zero_point;
+    int32_t dtype;                       /* NQ_U8 or NQ_S8 */
+} nq_grid;
+
+/* Element by element, y = clamp(rint(v) + y.zero_point, quant_min, quant_max) of (kernels/pointwise.py):
+ *     NQ_REQUANTIZE    v = (s_a * (a - z_a)) * (1 / s_y)
+ *     NQ_ADD           v = (real(a) + real(b)) * (1 / s_y),  real(a) = fma(s_a, a, -(s_a * z_a))
+ *     NQ_MUL           v = ((a - z_a) * (b - z_b)) * ((s_a * s_b) * (1 / s_y))
+ *     NQ_SCALE_SHIFT   v = fma(a - z_a, mul[column], shift[column])
+ *     NQ_CLAMP         y = clamp(a)                           a's dtype is y's
+ *     NQ_LOOKUP        y = table[a's byte]                                                                          */
+typedef enum { NQ_REQUANTIZE, NQ_ADD, NQ_MUL, NQ_SCALE_SHIFT, NQ_CLAMP, NQ_LOOKUP, NQ_OP_COUNT } nq_op;
+
+typedef struct {
+    int32_t op;                          /* nq_op */
+    nq_grid a, b, y;                     /* as far as the operation reads them */
+    int32_t quant_min, quant_max;        /* relu: quant_min = y.zero_point */
+    const float *mul, *shift;            /* [columns] */
+    const uint8_t *table;                /* [256] */
+} nq_pointwise;
+
+/* Row r of an array starts r * its stride behind the array; `columns` of its bytes take part. b is read by NQ_ADD and
+ * NQ_MUL. y may be a or b itself (same stride), but must not overlap them otherwise. */
+nq_status nq_point_rows(int isa, const nq_pointwise *operation, int64_t rows, int64_t columns, const void *a,
+                        int64_t a_stride, const void *b, int64_t b_stride, void *y, int64_t y_stride);
+
+/* Pooling of images [batch][height][width][channels]; pairs are (height, width). A mean is rint(sum / count) in the input's
+ * own scale. `out` is the caller's: a window that leaves the image is cut off there. */
+typedef struct {
+    int32_t average, adaptive;           /* 1 or 0. Adaptive windows read neither kernel, stride nor padding */
+    int32_t dtype, zero_point;
+    int32_t batch, channels, size[2], out[2];
+    int32_t kernel[2], stride[2], padding[2], dilation[2];      /* dilation is 1 for means and adaptive windows */
+    int32_t include_padding, divisor;    /* of a mean: whether padding counts; what to divide by, or 0: the count */
+} nq_pooling;
+
+nq_status nq_pool(int isa, const nq_pooling *pooling, const void *x, void *y);
+
+/* Over each of `rows` rows of `columns` (at most 2^23) elements, see kernels/pointwise.py. exponentials: 256 integers of
+ * at most 2^24, the first not 0. weight, bias: [columns]. */
+nq_status nq_softmax(int isa, int64_t rows, int64_t columns, const nq_grid *x_grid, const void *x,
+                     const int32_t *exponentials, const nq_grid *y_grid, void *y);
+nq_status nq_layer_norm(int isa, int64_t rows, int64_t columns, const nq_grid *x_grid, const void *x, const float *weight,
+                        const float *bias, double eps, const nq_grid *y_grid, void *y);
+
+/* ---- 5. Dynamic ranges ------------------------------------------------------------------------------------------- */
+
+/* Least and greatest of count >= 1 floats; NQ_NOT_FINITE on a NaN or an infinity. */
+nq_status nq_range(int isa, const float *x, int64_t count, float *low, float *high);
+/* The dynamic rule of qparams.py. quant_min <= 0 <= quant_max. */
+nq_status nq_choose_qparams(float min_val, float max_val, int32_t quant_min, int32_t quant_max, double *scale,
+                            int32_t *zero_point);
+
+/* ---- 6. Weights -------------------------------------------------------------------------------------------------- */
 
 /* What a convolution is, apart from its input. Pairs are (height, width). A linear layer is a 1x1 convolution. */
 typedef struct {
@@ -100,7 +159,7 @@ nq_status nq_pack_sizes(nq_packed *packed);
  * when packed->zero_point is not NULL. */
 nq_status nq_pack(nq_packed *packed, const int8_t *weights, const int32_t *zero_point);
 
-/* ---- 5. Scales --------------------------------------------------------------------------------------------------- */
+/* ---- 7. Scales --------------------------------------------------------------------------------------------------- */
 
 /* numerics.py derives them */
 typedef enum { NQ_FBGEMM, NQ_QNNPACK, NQ_ONEDNN, NQ_ORT, NQ_TFLITE, NQ_TFLITE_SINGLE } nq_profile;
@@ -145,7 +204,7 @@ typedef struct {
  * *channel names the first offending output channel. */
 nq_status nq_bind(const nq_packed *packed, const nq_binding *binding, nq_epilogue *epilogue, int32_t *channel);
 
-/* ---- 6. The product ---------------------------------------------------------------------------------------------- */
+/* ---- 8. The product ---------------------------------------------------------------------------------------------- */
 
 /* x: [batch][height][width][in_channels] bytes; y: [batch][out_height][out_width][out_channels], both compact.
  * A linear layer over M rows: batch 1, height 1, width M. The workspace is 64-byte aligned and may be NULL for 0. */
@@ -153,6 +212,23 @@ int64_t nq_conv_workspace(const nq_packed *packed, const nq_epilogue *epilogue, 
                           int32_t width);        /* bytes; -1 on impossible sizes */
 nq_status nq_conv(const nq_packed *packed, const nq_epilogue *epilogue, const void *x, int32_t batch, int32_t height,
                   int32_t width, void *y, void *workspace, int64_t workspace_bytes);
+
+/* ---- 7. The machine ---------------------------------------------------------------------------------------------- */
+
+/* What this CPU can do at best, on nq_get_num_threads() threads; the caller takes the time. A chain is a way to multiply
+ * in registers alone; its name lists its instructions, and is NULL beyond an instruction set's last. *macs: the
+ * multiply-adds that all threads did together, in some hundred nanoseconds for each thousand rounds. */
+const char *nq_peak_name(int isa, int chain);
+nq_status nq_peak(int isa, int chain, int64_t rounds, int64_t *macs);
+
+/* Moves bytes, `passes` times over the same memory. In each of `blocks` blocks it reads and writes, in bytes: */
+typedef enum {
+    NQ_READ,             /* 256 and   0 */
+    NQ_NARROW,           /* 256 and  64, as quantize does */
+    NQ_WIDEN,            /*  64 and 256, as dequantize does */
+    NQ_MERGE             /* 256 and 128, as an addition does */
+} nq_pattern;
+nq_status nq_stream(int isa, int32_t pattern, int64_t blocks, int64_t passes, const void *from, void *to);
 
 /* cffi: end */
 

@@ -6,9 +6,9 @@
  *
  *                            16 channels   16 channels
  *                         +-------------+-------------+
- *     rows[0] + taps[t] --|>  acc 0,0   |   acc 0,1   |--> out
- *     rows[1] + taps[t] --|>  acc 1,0   |   acc 1,1   |--> out + out_stride
- *     rows[2] + taps[t] --|>  acc 2,0   |   acc 2,1   |--> out + 2 out_stride
+ *     rows[0] + taps[t] --|>  acc 0,0   |   acc 0,1   |--> out[0]
+ *     rows[1] + taps[t] --|>  acc 1,0   |   acc 1,1   |--> out[1]
+ *     rows[2] + taps[t] --|>  acc 2,0   |   acc 2,1   |--> out[2]
  *                         +-------------+-------------+
  *                            strip 0        strip 1        (weights + strip * strip_bytes)
  *
@@ -24,11 +24,22 @@
 
 #include "nanoquant.h"
 
+/* UNROLL goes before loops over a tile or a block, whose bounds are constants once inlined: arrays of vectors become
+ * registers only when it is heeded. */
+#define INLINE static inline __attribute__((always_inline))
+#define PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#define UNROLL PRAGMA(clang loop unroll(full))
+#else
+#define UNROLL PRAGMA(GCC unroll 16)
+#endif
+
 enum {
     NQ_STRIP = 16,       /* output channels in a strip */
     NQ_QUAD = 4,         /* bytes of a run that one step of a micro-kernel consumes */
     NQ_MAX_ROWS = 8,
-    NQ_MAX_STRIPS = 4
+    NQ_MAX_STRIPS = 4,
+    NQ_CHAINS = 2        /* at most, in an instruction set */
 };
 
 typedef struct {
@@ -44,8 +55,7 @@ typedef struct {
     int32_t row_sum[NQ_MAX_ROWS];
     int64_t channel;             /* the tile's first entry in the epilogue's tables */
     int64_t columns;             /* channels to store: more than 16 * (strips - 1), at most 16 * strips */
-    uint8_t *out;
-    int64_t out_stride;          /* bytes */
+    uint8_t *out[NQ_MAX_ROWS];   /* where each row's first column is stored */
 } nq_tile;
 
 typedef void nq_ukernel(const nq_tile *tile);
@@ -93,6 +103,68 @@ enum {
     NQ_FLOAT_FORMS = NQ_ALL_FORMS & ~(1 << NQ_FORM_C_DOUBLE | 1 << NQ_FORM_C_SINGLE)
 };
 
+/* ---- Rows -------------------------------------------------------------------------------------------------------
+ *
+ * What is done between products runs over rows of contiguous elements (rows.h draws it). 8-bit data is seen as uint8:
+ * int8 arrives as q ^ 0x80, and so it leaves ("flip"). */
+
+/* How bytes are read: steps = (byte ^ flip) - base. base = zero_point + flip counts from the zero point; base = flip
+ * gives the integer itself, and the float it means is fma(scale, steps, offset) with offset = -(scale * zero_point). */
+typedef struct {
+    float scale, offset;
+    int32_t base;
+    uint8_t flip;
+} nq_source;
+
+/* How steps are written: byte = max(rint(min(steps, limit)) + zero_point, lo) ^ flip, as uint8; limit = hi - zero_point. */
+typedef struct {
+    float inv_scale, limit;
+    int32_t zero_point;
+    uint8_t lo, hi, flip;
+} nq_target;
+
+/* An operation of bytes to bytes; nq_op in nanoquant.h says what is read. */
+typedef struct {
+    nq_source a, b;
+    nq_target y;
+    float multiplier;            /* NQ_MUL: a.scale * b.scale / y.scale */
+    const float *mul, *shift;    /* NQ_SCALE_SHIFT: one for each element of the row */
+    const uint8_t *table;        /* NQ_LOOKUP: 256 bytes */
+} nq_point;
+
+typedef void nq_point_row(const nq_point *p, const uint8_t *a, const uint8_t *b, int64_t count, uint8_t *y);
+
+/* One output pixel of a pooling layer: where its window lies. Strides in bytes, at most 65535 taps. */
+typedef struct {
+    const uint8_t *x;
+    int64_t height, width, line_stride, pixel_stride;
+} nq_window;
+
+/* rows*.h */
+typedef struct {
+    int (*quantize)(const float *x, int64_t count, const nq_target *t, uint8_t *q);      /* 1: x holds a NaN */
+    void (*dequantize)(const uint8_t *q, int64_t count, const nq_source *s, float *x);
+    nq_point_row *point[NQ_OP_COUNT];                                                    /* one for each nq_op */
+    void (*max_window)(const nq_window *w, int64_t channels, uint8_t flip, uint8_t *y);
+    void (*average_window)(const nq_window *w, int64_t channels, const nq_source *s, const nq_target *t, float divisor,
+                           uint8_t *y);
+    void (*softmax)(const uint8_t *x, int64_t count, uint8_t flip, const int32_t exponentials[256], const nq_target *t,
+                    uint8_t *y);
+    void (*layer_norm)(const uint8_t *x, int64_t count, const nq_source *s, const float *weight, const float *bias,
+                       double eps, const nq_target *t, uint8_t *y);
+    int (*range)(const float *x, int64_t count, float *low, float *high);                /* 1: x holds a NaN */
+    int64_t (*sum_bytes)(const uint8_t *x, int64_t count);
+} nq_rows;
+
+/* One way to multiply bytes in registers alone: runs its instructions `rounds` times, returns the multiply-adds done. */
+typedef struct {
+    const char *name;
+    int64_t (*multiply)(int64_t rounds);
+} nq_chain;
+
+/* Moves `blocks` blocks of an nq_pattern; what it returns depends on all it read. */
+typedef uint64_t nq_streamer(int32_t pattern, int64_t blocks, const uint8_t *from, uint8_t *to);
+
 /* One row of the dispatch table. A NULL function means: use ref's. */
 typedef struct {
     const char *name;
@@ -108,23 +180,19 @@ typedef struct {
     int windows;                 /* 1: they have code for pixels that overlap, and want slots by columns (nq_segment) */
     int forms;                                               /* that all of them apply */
 
-    int32_t (*sum_bytes)(const uint8_t *x, int64_t count);
+    const nq_rows *rows;
 
-    /* q = (clamp(rint(x * inv_scale), lo, hi) + zero_point) ^ flip, as uint8; returns 1 when x holds a NaN */
-    int (*quantize)(const float *x, int64_t count, float inv_scale, float lo, float hi, int32_t zero_point,
-                    uint8_t flip, uint8_t *q);
-    /* x = scale * ((q ^ flip) - zero_point) */
-    void (*dequantize)(const uint8_t *q, int64_t count, float scale, int32_t zero_point, uint8_t flip, float *x);
+    nq_chain chains[NQ_CHAINS];  /* the bench calls the fastest of them the peak */
+    nq_streamer *stream;
 } nq_isa;
 
 void nq_store_ref(const nq_epilogue *e, int64_t channel, int32_t acc, uint8_t *out, int64_t n);   /* y[n] from acc */
-int nq_quantize_ref(const float *x, int64_t count, float inv_scale, float lo, float hi, int32_t zero_point, uint8_t flip,
-                    uint8_t *q);
-void nq_dequantize_ref(const uint8_t *q, int64_t count, float scale, int32_t zero_point, uint8_t flip, float *x);
 
 extern const nq_isa nq_isa_ref;
+extern const nq_rows nq_rows_ref;
 #if defined(__x86_64__)
 extern const nq_isa nq_isa_avx2, nq_isa_avxvnni, nq_isa_avx512vl, nq_isa_avx512vnni;
+extern const nq_rows nq_rows_avx2, nq_rows_avx512;
 #endif
 
 #endif

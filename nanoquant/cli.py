@@ -1,4 +1,4 @@
-"""The command `nanoquant`: `info` and `demo`.
+"""The command `nanoquant`: `info`, `demo` and `bench`.
 
 Before: `nanoquant.demo`. After: the end; read the tests next.
 """
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import __version__, demo, nn, observers
+from .bench import command as bench
 from .kernels import native
 from .kernels.engine import quantized as backend
 from .module import Module
@@ -106,6 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("--quick", action="store_true", help="train for seconds only; accuracies are then lower")
     command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(run=run_demo)
+    bench.add(commands)
     options = parser.parse_args(arguments)
     run: Callable[[argparse.Namespace], None] = options.run
     try:

@@ -310,7 +310,7 @@ def choose_dynamic_qparams(min_val: float, max_val: float, quant_min: int, quant
         unusable = np.float32(scale) == 0 or np.isinf(np.float32(1) / np.float32(scale))
     if unusable:
         scale = 0.1
-    if scale < SMALL_SCALE:
+    if scale < float(SMALL_SCALE):
         widest, stretch = float(SMALL_SCALE * np.float32(quant_max - quant_min)), SMALL_SCALE / np.float32(scale)
         if low == 0.0:
             high = widest

@@ -33,6 +33,7 @@ LAYERS = [
     {"data"},
     {"models"},
     {"demo", "viz"},
+    {"bench"},
     {"cli", "testing"},
     {"__main__", ""},
 ]
@@ -40,15 +41,34 @@ LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 
 # Who may include what. Intrinsics live under x86/ and arm/ only, and only dispatch.c names an instruction set's table.
 INCLUDES = {
-    "": {"nanoquant.h", "ukernel.h", "framework.h", "numerics.h"},
-    "ref": {"../ukernel.h", "../numerics.h"},
-    "x86": {"x86.h", "dot_512.h", "dwconv_line.h", "dwconv_256.h", "dwconv_vnni.h", "tile_256.h", "vnni_256.h", "epilogue_256.h", "epilogue_512.h", "../ukernel.h", "../framework.h", "immintrin.h", "cpuid.h"},
+    "": {"nanoquant.h", "ukernel.h", "framework.h", "numerics.h", "stream.h"},
+    "ref": {"../ukernel.h", "../numerics.h", "../rows.h", "vec_scalar.h"},
+    "x86": {
+        "x86.h",
+        "tile_256.h",
+        "vnni_256.h",
+        "epilogue_256.h",
+        "epilogue_512.h",
+        "dot_512.h",
+        "dwconv_line.h",
+        "dwconv_256.h",
+        "dwconv_vnni.h",
+        "vec_avx2.h",
+        "vec_avx512.h",
+        "../ukernel.h",
+        "../framework.h",
+        "../rows.h",
+        "../stream.h",
+        "immintrin.h",
+        "cpuid.h",
+    },
 }
 HEADERS = {
     "nanoquant.h": set(),
     "ukernel.h": {"nanoquant.h"},
     "framework.h": {"ukernel.h"},
     "numerics.h": set(),
+    "stream.h": set(),
     "x86.h": {"../ukernel.h"},
     "epilogue_256.h": set(),
     "epilogue_512.h": set(),
@@ -58,6 +78,10 @@ HEADERS = {
     "dwconv_256.h": {"dwconv_line.h", "epilogue_256.h"},
     "tile_256.h": {"epilogue_256.h"},
     "vnni_256.h": {"dwconv_256.h", "dwconv_vnni.h", "tile_256.h"},
+    "rows.h": set(),
+    "vec_scalar.h": set(),
+    "vec_avx2.h": set(),
+    "vec_avx512.h": set(),
 }
 
 CORE = ["scheme.py", "qparams.py", "affine.py", "numerics.py", "observers", "kernels/reference.py", "autograd"]

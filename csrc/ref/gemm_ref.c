@@ -72,15 +72,8 @@ static void tile(const nq_tile *t) {
             if (t->zp_w)
                 acc -= (uint32_t)t->zp_w[channel] * (uint32_t)t->row_sum[i];
             acc += dot(t, t->rows[i], n / NQ_STRIP, n % NQ_STRIP);
-            nq_store_ref(t->epilogue, channel, (int32_t)acc, t->out + i * t->out_stride, n);
+            nq_store_ref(t->epilogue, channel, (int32_t)acc, t->out[i], n);
         }
-}
-
-static int32_t sum_bytes(const uint8_t *x, int64_t count) {
-    uint32_t sum = 0;
-    for (int64_t k = 0; k < count; k++)
-        sum += x[k];
-    return (int32_t)sum;
 }
 
 static int runs(void) { return 1; }
@@ -95,7 +88,5 @@ const nq_isa nq_isa_ref = {
     .max_rows = {0, NQ_MAX_ROWS, NQ_MAX_ROWS, NQ_MAX_ROWS, NQ_MAX_ROWS},
     .gemm = {{0}, TALL, TALL, TALL, TALL},
     .forms = NQ_ALL_FORMS,
-    .sum_bytes = sum_bytes,
-    .quantize = nq_quantize_ref,
-    .dequantize = nq_dequantize_ref,
+    .rows = &nq_rows_ref,
 };

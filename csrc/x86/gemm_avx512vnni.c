@@ -59,7 +59,7 @@ INLINE void tile(const nq_tile *t, const int rows, const int strips) {
         }
     }
     UNROLL for (int i = 0; i < rows; i++)
-        store_row(acc[i], e, t->channel, t->columns, t->out + i * t->out_stride, strips);
+        store_row(acc[i], e, t->channel, t->columns, t->out[i], strips);
 }
 
 #define UKERNEL(ROWS, STRIPS)                                                                                          \
@@ -77,16 +77,6 @@ UKERNELS_6(4)
 
 static void pack_quad(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed) {
     _mm512_storeu_si512(packed, _mm512_loadu_si512(block));
-}
-
-static int32_t sum_bytes(const uint8_t *x, int64_t count) {
-    __m512i sum = _mm512_setzero_si512();
-    for (int64_t k = 0; k < count; k += 64) {
-        int64_t left = count - k;
-        __m512i bytes = _mm512_maskz_loadu_epi8(left >= 64 ? ~0ull : (1ull << left) - 1, x + k);
-        sum = _mm512_add_epi64(sum, _mm512_sad_epu8(bytes, _mm512_setzero_si512()));
-    }
-    return (int32_t)_mm512_reduce_add_epi64(sum);
 }
 
 static int runs(void) {
@@ -111,9 +101,9 @@ const nq_isa nq_isa_avx512vnni = {
     .depthwise = {[2] = nq_dwconv_avx512vl, [4] = nq_dwconv_avx512vnni},
     .windows = 1,
     .forms = NQ_FLOAT_FORMS,
-    .sum_bytes = sum_bytes,
-    .quantize = nq_quantize_avx512,
-    .dequantize = nq_dequantize_avx512,
+    .rows = &nq_rows_avx512,
+    .chains = {{"vpdpbusd zmm", nq_multiply_avx512vnni}},
+    .stream = nq_stream_avx512,
 };
 
 #endif

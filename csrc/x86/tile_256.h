@@ -31,20 +31,7 @@ INLINE void begin_tile(const nq_tile *t, __m256i acc[NQ_MAX_ROWS][2], const int 
 
 INLINE void end_tile(const nq_tile *t, __m256i acc[NQ_MAX_ROWS][2], const int rows) {
     UNROLL for (int i = 0; i < rows; i++)
-        store_row(acc[i][0], acc[i][1], t->epilogue, t->channel, t->columns, t->out + i * t->out_stride);
-}
-
-static int32_t sum_bytes(const uint8_t *x, int64_t count) {
-    __m256i sum = _mm256_setzero_si256();
-    int64_t k = 0, lanes[4];
-    for (; k + 32 <= count; k += 32)
-        sum = _mm256_add_epi64(sum, _mm256_sad_epu8(_mm256_loadu_si256((const __m256i *)(x + k)),
-                                                    _mm256_setzero_si256()));
-    _mm256_storeu_si256((__m256i *)lanes, sum);
-    int64_t total = lanes[0] + lanes[1] + lanes[2] + lanes[3];
-    for (; k < count; k++)
-        total += x[k];
-    return (int32_t)total;
+        store_row(acc[i][0], acc[i][1], t->epilogue, t->channel, t->columns, t->out[i]);
 }
 
 /* The includer's part: adds the products of the tile to acc. */
@@ -69,6 +56,6 @@ static void ukernel_6x16c4(const nq_tile *t) { tile(t, 6); }
     .max_rows = {0, 6, 0, 0, 0},                                                                                       \
     .gemm = {{0},                                                                                                      \
              {0, ukernel_1x16c4, ukernel_2x16c4, ukernel_3x16c4, ukernel_4x16c4, ukernel_5x16c4, ukernel_6x16c4}},     \
-    .forms = NQ_FLOAT_FORMS, .sum_bytes = sum_bytes, .quantize = nq_quantize_avx2, .dequantize = nq_dequantize_avx2
+    .forms = NQ_FLOAT_FORMS, .rows = &nq_rows_avx2, .stream = nq_stream_avx2
 
 #endif

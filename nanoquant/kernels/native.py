@@ -36,6 +36,7 @@ _MESSAGES = {
     lib.NQ_ACCUMULATOR: "the accumulator may leave int32",
     lib.NQ_WORKSPACE: "the workspace is too small",
     lib.NQ_NAN: "cannot quantize NaN",
+    lib.NQ_NOT_FINITE: "the input holds NaN or infinity",
 }
 
 
@@ -60,12 +61,23 @@ def isa_number(name: str | None = None) -> int:
 
     Raises ValueError, with the list to choose from, when it is unknown or does not run here.
     """
-    return _isa_number(name, os.environ.get("NANOQUANT_ISA"))
+    return _isa_number(name, requested_isa())
+
+
+# os.environ.get() would take half of a small call, since it encodes the name and catches a KeyError; the dictionary
+# below it takes 1/20 of that, and sees every change made through os.environ.
+_environment: dict[Any, Any] = os.environ._data  # type: ignore[attr-defined]
+_ISA_VARIABLE = os.environ.encodekey("NANOQUANT_ISA")  # type: ignore[attr-defined]
+
+
+def requested_isa() -> Any:
+    """What NANOQUANT_ISA is set to, as the system stores it, or None."""
+    return _environment.get(_ISA_VARIABLE)
 
 
 @functools.cache
-def _isa_number(name: str | None, wanted: str | None) -> int:
-    asked = name or wanted or available_isas()[-1]
+def _isa_number(name: str | None, wanted: Any) -> int:
+    asked = name or (os.fsdecode(wanted) if wanted else available_isas()[-1])
     if asked not in available_isas():
         reason = "does not run here" if asked in isa_names() else "is unknown"
         source = "" if name else " (from the environment variable NANOQUANT_ISA)"
@@ -123,14 +135,19 @@ def aligned(nbytes: int) -> NDArray[np.uint8]:
     return block[start : start + nbytes]
 
 
+bytes_of = ffi.from_buffer  # `pointer("char[]", array)`, but that no text is parsed
+
 _memory = threading.local()
 
 
-def workspace(nbytes: int) -> NDArray[np.uint8]:
-    """This thread's scratch memory, grown to at least `nbytes`. Its contents live until the next call."""
-    block: NDArray[np.uint8] | None = getattr(_memory, "block", None)
-    if block is None or block.nbytes < nbytes:
-        block = _memory.block = aligned(max(nbytes, 1 << 16))
+def workspace(nbytes: int) -> Any:
+    """This thread's scratch memory as a C pointer with a length, grown to at least `nbytes`.
+
+    Its contents live until the next call.
+    """
+    block = getattr(_memory, "block", None)
+    if block is None or len(block) < nbytes:
+        block = _memory.block = pointer("char[]", aligned(max(nbytes, 1 << 16)))
     return block
 
 

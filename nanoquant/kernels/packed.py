@@ -3,8 +3,11 @@
     PackedWeights(int8 weights, scales, bias, geometry, profile)
          | pack, once per instruction set          csrc/pack.c
          | bind, once per set of input and output scales          csrc/bind.c
+         | prepare, once per shape of x: checks, sizes
          v
     conv2d(x), linear(x)                           csrc/conv.c, csrc/gemm.c
+
+A call that was prepared before costs about a microsecond of Python: one look-up, two pointers, one call.
 
 The plain int8 weights stay: they are what a file stores and what `weight()` of a layer shows. Packed forms are made
 from them when they are first needed, and never shared between layers.
@@ -14,7 +17,9 @@ Before: `native`. After: `nanoquant.qtensor`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +27,18 @@ from numpy.typing import NDArray
 
 from .. import numerics
 from ..numerics import Profile
-from .native import DTYPES, aligned, check, ffi, isa_number, lib, pointer, workspace
+from .native import (
+    DTYPES,
+    aligned,
+    bytes_of,
+    check,
+    ffi,
+    isa_number,
+    lib,
+    pointer,
+    requested_isa,
+    workspace,
+)
 
 Pair = tuple[int, int]
 
@@ -68,6 +84,18 @@ class _Packed:
     bound: dict[tuple[Input, Output], _Bound] = field(default_factory=dict)
 
 
+class _Call(NamedTuple):
+    """What a call needs besides its arrays: valid for one instruction set, shape of x, `given` and `wanted`."""
+
+    struct: Any
+    epilogue: Any
+    size: tuple[int, ...]
+    workspace: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    memory: tuple[_Packed, _Bound]
+
+
 class PackedWeights:
     """Int8 weights with everything a layer needs but its input and output scales.
 
@@ -82,6 +110,7 @@ class PackedWeights:
     """
 
     BOUND_KEPT = 16  # sets of scales whose tables are kept; a layer rarely sees more than one
+    CALLS_KEPT = 64  # prepared calls; one for each shape of x
 
     def __init__(
         self,
@@ -113,24 +142,30 @@ class PackedWeights:
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
         self.profile = profile
         self._packed: dict[int, _Packed] = {}
+        self._calls: dict[Any, _Call] = {}
 
-    @property
+    @cached_property
     def in_channels(self) -> int:
         """Channels of the input, over all groups."""
         return int(self.weights.shape[1]) * self.groups
 
-    @property
+    @cached_property
     def out_channels(self) -> int:
         """Channels of the output."""
         return int(self.weights.shape[0])
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> PackedWeights:
-        """The plain weights are never changed and may be shared; C structures are not copied but made again."""
-        del memo
-        return PackedWeights(
+    def __reduce__(self) -> tuple[Any, ...]:
+        """C structures are not copied or pickled, but made again."""
+        return PackedWeights, (
             self.weights, self.scale, self.zero_point, self.bias,
             self.stride, self.padding, self.dilation, self.groups, self.profile,
         )  # fmt: skip
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PackedWeights:
+        """The plain weights are never changed and may be shared."""
+        del memo
+        made, arguments = self.__reduce__()
+        return made(*arguments)  # type: ignore[no-any-return]
 
     def out_shape(self, batch: int, height: int, width: int) -> tuple[int, int, int, int]:
         """(batch, out_height, out_width, out_channels) for an input of this size."""
@@ -155,51 +190,69 @@ class PackedWeights:
 
         Returns (batch, out_height, out_width, out_channels): `out` if given, else a new array.
         """
-        batch, height, width, channels = x.shape
-        if channels != self.in_channels:
-            raise ValueError(f"the layer has {self.in_channels} input channels; got an input with {channels}")
-        return self._run(x, (batch, height, width), self.out_shape(batch, height, width), given, wanted, out, isa)
+        return self._run("conv2d", x, given, wanted, out, isa)
 
     def linear(
         self, x: NDArray[Any], given: Input, wanted: Output, out: NDArray[Any] | None = None, isa: str | None = None
     ) -> NDArray[Any]:
-        """Runs a linear layer on x: (rows, in_features), uint8 or int8, C-contiguous. Returns (rows, out_features)."""
-        rows, features = x.shape
-        if features != self.in_channels:
-            raise ValueError(f"the layer has {self.in_channels} input features; got an input with {features}")
-        return self._run(x, (1, 1, rows), (rows, self.out_channels), given, wanted, out, isa)
+        """Runs a linear layer on x: (..., in_features), uint8 or int8, C-contiguous. Returns (..., out_features)."""
+        return self._run("linear", x, given, wanted, out, isa)
 
     def _run(
         self,
+        kind: str,
         x: NDArray[Any],
-        size: tuple[int, int, int],
-        shape: tuple[int, ...],
         given: Input,
         wanted: Output,
         out: NDArray[Any] | None,
         isa: str | None,
     ) -> NDArray[Any]:
-        dtype = np.dtype(np.int32 if wanted.accumulators else np.float32 if wanted.scale is None else wanted.dtype)
+        key = (kind, x.shape, given, wanted, isa or requested_isa())
+        call = self._calls.get(key)
+        if call is None:
+            if len(self._calls) >= self.CALLS_KEPT:
+                self._calls.clear()
+            call = self._calls[key] = self._prepare(kind, x.shape, given, wanted, isa)
         if out is None:
-            out = np.empty(shape, dtype)
-        elif out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous:
+            out = np.empty(call.shape, call.dtype)
+        elif out.shape != call.shape or out.dtype != call.dtype or not (out.flags.c_contiguous and out.flags.writeable):
             raise ValueError(
-                f"out must be a C-contiguous {dtype} array of shape {shape}; got {out.dtype} of {out.shape}"
+                f"out must be a C-contiguous {call.dtype} array of shape {call.shape}; got {out.dtype} of {out.shape}"
             )
         if x.dtype != given.dtype or not x.flags.c_contiguous:
             raise ValueError(f"x must be a C-contiguous {given.dtype} array; got {x.dtype} with strides {x.strides}")
-        packed = self._pack(isa_number(isa))
-        epilogue = self._bind(packed, given, wanted).epilogue
-        needed = lib.nq_conv_workspace(packed.struct, epilogue, *size)
-        if needed < 0:
-            raise ValueError(f"an input of shape {x.shape} is larger than the address space")
-        scratch = workspace(needed)
+        scratch = workspace(call.workspace)
         status = lib.nq_conv(
-            packed.struct, epilogue, pointer("char[]", x), *size, pointer("char[]", out),
-            pointer("char[]", scratch), scratch.nbytes,
+            call.struct, call.epilogue, bytes_of(x), *call.size, bytes_of(out), scratch, len(scratch)
         )  # fmt: skip
-        check(status, "conv2d")
+        if status:
+            check(status, kind)
         return out
+
+    def _prepare(self, kind: str, x_shape: tuple[int, ...], given: Input, wanted: Output, isa: str | None) -> _Call:
+        """Everything about a call that its arrays' contents do not change; raises ValueError where x does not fit."""
+        size, shape = (self._linear_sizes if kind == "linear" else self._conv2d_sizes)(x_shape)
+        dtype = np.dtype(np.int32 if wanted.accumulators else np.float32 if wanted.scale is None else wanted.dtype)
+        packed = self._pack(isa_number(isa))
+        bound = self._bind(packed, given, wanted)
+        needed = lib.nq_conv_workspace(packed.struct, bound.epilogue, *size)
+        if needed < 0:
+            raise ValueError(f"an input of shape {x_shape} is larger than the address space")
+        return _Call(packed.struct, bound.epilogue, size, needed, shape, dtype, (packed, bound))
+
+    def _conv2d_sizes(self, x_shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        batch, height, width, channels = x_shape
+        if channels != self.in_channels:
+            raise ValueError(f"the layer has {self.in_channels} input channels; got an input with {channels}")
+        return (batch, height, width), self.out_shape(batch, height, width)
+
+    def _linear_sizes(self, x_shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The rows of x are the pixels of one line."""
+        if x_shape[-1] != self.in_channels:
+            raise ValueError(f"the layer has {self.in_channels} input features; got an input with {x_shape[-1]}")
+        if self.weights.shape[2:] != (1, 1) or self.stride != (1, 1) or self.padding != (0, 0):
+            raise ValueError(f"these are weights of shape {self.weights.shape}, of a convolution: call conv2d")
+        return (1, 1, math.prod(x_shape[:-1])), (*x_shape[:-1], self.out_channels)
 
     def _pack(self, isa: int) -> _Packed:
         """This instruction set's form of the weights; made at the first call."""

@@ -1,0 +1,28 @@
+/* cut.c: how an array of rows is dealt out to threads.
+ *
+ *     short rows       | item 0          long rows      | item 0 | item 1 | item 2 |
+ *                      | item 0                         | item 3 | item 4 | item 5 |
+ *                      | item 1
+ *                      | item 1          an item is one piece of one row, or some whole rows */
+#include "framework.h"
+
+enum { ITEM_ELEMENTS = 1 << 14, PARALLEL_ELEMENTS = 1 << 17 };
+
+nq_cut nq_cut_rows(int64_t rows, int64_t columns) {
+    nq_cut cut = {.rows = rows, .columns = columns, .parallel = rows * columns >= PARALLEL_ELEMENTS};
+    cut.item_columns = nq_min(columns, ITEM_ELEMENTS);
+    cut.pieces = nq_ceil_div(columns, cut.item_columns);
+    cut.item_rows = cut.pieces > 1 ? 1 : nq_max(ITEM_ELEMENTS / columns, 1);
+    cut.items = nq_ceil_div(rows, cut.item_rows) * cut.pieces;
+    return cut;
+}
+
+nq_piece nq_piece_of(const nq_cut *cut, int64_t item) {
+    const int64_t row = item / cut->pieces * cut->item_rows, column = item % cut->pieces * cut->item_columns;
+    return (nq_piece){
+        .row = row,
+        .rows = nq_min(cut->item_rows, cut->rows - row),
+        .column = column,
+        .columns = nq_min(cut->item_columns, cut->columns - column),
+    };
+}

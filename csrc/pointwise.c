@@ -1,0 +1,137 @@
+/* pointwise.c: operations of bytes to bytes over rows with strides, in pieces that threads share.
+ *
+ *     a  |== columns ==|..|     y  |== columns ==|......|        cat: y_stride spans all parts of a row
+ *        |=============|..|        |=============|......|        compact arrays are one long row
+ *        <--  a_stride  -->        <----- y_stride ----->
+ *
+ * The constants of an operation are derived here, once for all instruction sets, from scales and zero points. */
+#include "framework.h"
+
+#include <float.h>
+#include <stddef.h>
+
+typedef struct {
+    const nq_pointwise *operation;
+    nq_point_row *row;
+    nq_point point;
+    nq_cut cut;
+    const uint8_t *a, *b;
+    uint8_t *y;
+    int64_t a_stride, b_stride, y_stride;
+} pass;
+
+int nq_grid_is_sane(const nq_grid *grid) {
+    const int32_t low = grid->dtype == NQ_S8 ? -128 : 0;
+    return (grid->dtype == NQ_U8 || grid->dtype == NQ_S8) && grid->zero_point >= low && grid->zero_point <= low + 255;
+}
+
+int nq_scale_is_sane(float scale) { return scale >= FLT_MIN && scale <= FLT_MAX; }
+
+nq_source nq_source_of(const nq_grid *grid) {
+    const uint8_t flip = grid->dtype == NQ_S8 ? 0x80 : 0;
+    return (nq_source){
+        .scale = grid->scale,
+        .offset = -(grid->scale * (float)grid->zero_point),
+        .base = grid->zero_point + flip,
+        .flip = flip,
+    };
+}
+
+nq_target nq_target_of(const nq_grid *grid, int32_t quant_min, int32_t quant_max) {
+    const uint8_t flip = grid->dtype == NQ_S8 ? 0x80 : 0;
+    return (nq_target){
+        .inv_scale = 1.0f / grid->scale,
+        .limit = (float)(quant_max - grid->zero_point),
+        .zero_point = grid->zero_point + flip,
+        .lo = (uint8_t)(quant_min + flip),
+        .hi = (uint8_t)(quant_max + flip),
+        .flip = flip,
+    };
+}
+
+int nq_limits_are_sane(const nq_grid *grid, int32_t quant_min, int32_t quant_max) {
+    const int32_t low = grid->dtype == NQ_S8 ? -128 : 0;
+    return nq_grid_is_sane(grid) && quant_min >= low && quant_max <= low + 255 && quant_min <= grid->zero_point &&
+           quant_max >= grid->zero_point;
+}
+
+/* Beyond these bounds infinity would meet infinity or zero. */
+static int scales_are_sane(const nq_pointwise *o) {
+    const float product = o->a.scale * o->b.scale, most = FLT_MAX / 256;
+    switch (o->op) {
+    case NQ_REQUANTIZE:
+        return nq_scale_is_sane(o->a.scale) && nq_scale_is_sane(o->y.scale);
+    case NQ_ADD:
+        return nq_scale_is_sane(o->a.scale) && nq_scale_is_sane(o->b.scale) && nq_scale_is_sane(o->y.scale) &&
+               o->a.scale <= most && o->b.scale <= most;
+    case NQ_MUL:
+        return nq_scale_is_sane(o->a.scale) && nq_scale_is_sane(o->b.scale) && nq_scale_is_sane(o->y.scale) &&
+               nq_scale_is_sane(product) && nq_scale_is_sane(product * (1.0f / o->y.scale));
+    default:
+        return 1;
+    }
+}
+
+static int operation_is_sane(const nq_pointwise *o, int64_t columns) {
+    const int binary = o->op == NQ_ADD || o->op == NQ_MUL;
+    if (o->op == NQ_LOOKUP)
+        return o->table != NULL;
+    if (!nq_limits_are_sane(&o->y, o->quant_min, o->quant_max))
+        return 0;
+    if (o->op == NQ_SCALE_SHIFT)
+        for (int64_t c = 0; c < columns; c++)
+            if (!(o->mul[c] >= -FLT_MAX && o->mul[c] <= FLT_MAX && o->shift[c] >= -FLT_MAX && o->shift[c] <= FLT_MAX))
+                return 0;
+    return o->op == NQ_CLAMP || (nq_grid_is_sane(&o->a) && (!binary || nq_grid_is_sane(&o->b)));
+}
+
+static void run_item(void *context, int64_t item) {
+    const pass *p = context;
+    const nq_piece piece = nq_piece_of(&p->cut, item);
+    nq_point point = p->point;
+    if (p->operation->op == NQ_SCALE_SHIFT) {
+        point.mul += piece.column;
+        point.shift += piece.column;
+    }
+    for (int64_t r = piece.row; r < piece.row + piece.rows; r++)
+        p->row(&point, p->a + r * p->a_stride + piece.column, p->b + r * p->b_stride + piece.column, piece.columns,
+               p->y + r * p->y_stride + piece.column);
+}
+
+nq_status nq_point_rows(int isa, const nq_pointwise *o, int64_t rows, int64_t columns, const void *a, int64_t a_stride,
+                        const void *b, int64_t b_stride, void *y, int64_t y_stride) {
+    const nq_isa *found = nq_find_isa(isa);
+    int64_t count;
+    if (found == NULL || o->op < 0 || o->op >= NQ_OP_COUNT || rows < 0 || columns < 0 ||
+        __builtin_mul_overflow(rows, columns, &count) || !operation_is_sane(o, columns))
+        return NQ_BAD_ARGUMENT;
+    if (!scales_are_sane(o))
+        return NQ_BAD_SCALE;
+    if (count == 0)
+        return NQ_OK;
+    if (o->op != NQ_ADD && o->op != NQ_MUL) {
+        b = a;
+        b_stride = a_stride;
+    }
+    if (a_stride == columns && b_stride == columns && y_stride == columns && o->op != NQ_SCALE_SHIFT) {
+        columns = count;
+        rows = 1;
+    }
+    pass p = {.operation = o, .row = found->rows->point[o->op], .cut = nq_cut_rows(rows, columns), .a = a, .b = b, .y = y,
+              .a_stride = a_stride, .b_stride = b_stride, .y_stride = y_stride};
+    p.point = (nq_point){
+        .a = nq_source_of(&o->a),
+        .b = nq_source_of(&o->b),
+        .y = nq_target_of(&o->y, o->quant_min, o->quant_max),
+        .multiplier = o->a.scale * o->b.scale * (1.0f / o->y.scale),
+        .mul = o->mul,
+        .shift = o->shift,
+        .table = o->table,
+    };
+    if (o->op == NQ_ADD) {
+        p.point.a.base = p.point.a.flip;
+        p.point.b.base = p.point.b.flip;
+    }
+    nq_for(p.cut.parallel, p.cut.items, run_item, &p);
+    return NQ_OK;
+}

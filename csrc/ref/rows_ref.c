@@ -1,0 +1,12 @@
+/* rows_ref.c: rows.h with the scalar vocabulary: the specification of what is done between products. */
+#include "../numerics.h"
+#include "../ukernel.h"
+
+#include <string.h>
+
+#include "vec_scalar.h"
+#include "../rows.h"
+#include "../rows_norm.h"
+#include "../rows_pool.h"
+
+const nq_rows nq_rows_ref = NQ_ROWS;

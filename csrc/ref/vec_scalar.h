@@ -1,0 +1,61 @@
+/* vec_scalar.h: the vocabulary of rows.h in plain C: one lane. Read rows.h with this page beside it: it says what the
+ * words mean.
+ *
+ *     vf    W float32 lanes, on which + - * / work           vb    4 W bytes, on which ^ works
+ *     vi    W int32 lanes, on which + - * ^ work             vm    the answer of a comparison, on which | works */
+#ifndef NQ_VEC_SCALAR_H
+#define NQ_VEC_SCALAR_H
+
+enum { W = 1, BLOCK = 4 * W };
+
+typedef float vf;
+typedef int32_t vi;
+typedef uint8_t vb __attribute__((vector_size(4)));
+typedef int vm;
+
+INLINE vf load(const float *x) { return *x; }
+INLINE void store(float *y, vf x) { *y = x; }
+INLINE vf all(float x) { return x; }
+INLINE vi all_ints(int32_t x) { return x; }
+INLINE vb load_bytes(const uint8_t *x) { return (vb){x[0], x[1], x[2], x[3]}; }
+INLINE void store_bytes(uint8_t *y, vb x) { memcpy(y, &x, 4); }
+INLINE vb all_bytes(uint8_t x) { return (vb){x, x, x, x}; }
+
+INLINE vi widen(const uint8_t *x) { return *x; }                      /* W bytes to W int32 */
+INLINE vf to_float(vi x) { return (float)x; }
+/* Rounds half to even, x <= 2^22. Below -32768, where `narrow` makes all numbers alike, any such number may come out. */
+INLINE vi to_int(vf x) { return nq_rint(x > -32768.0f ? x : -32768.0f); }
+INLINE vf fused(vf a, vf b, vf c) { return nq_fma(a, b, c); }         /* a * b + c, rounded once */
+INLINE vf lesser(vf a, vf b) { return a < b ? a : b; }                /* b when one is NaN */
+INLINE vf greater(vf a, vf b) { return a > b ? a : b; }
+INLINE vm either_nan(vf a, vf b) { return a != a || b != b; }
+INLINE int any(vm mask) { return mask; }
+
+INLINE vb lesser_bytes(vb a, vb b) {
+    for (int i = 0; i < 4; i++)
+        a[i] = a[i] < b[i] ? a[i] : b[i];
+    return a;
+}
+
+INLINE vb greater_bytes(vb a, vb b) {
+    for (int i = 0; i < 4; i++)
+        a[i] = a[i] > b[i] ? a[i] : b[i];
+    return a;
+}
+
+/* Adds each byte to one lane or another of `sum`. */
+INLINE vi add_bytes(vi sum, vb x) { return sum + x[0] + x[1] + x[2] + x[3]; }
+
+/* 4 W integers of at most 255 to bytes: max(x + zero_point, 0), at most 255. */
+INLINE vb narrow(const vi x[4], int32_t zero_point) {
+    vb y;
+    for (int i = 0; i < 4; i++) {
+        const int32_t q = x[i] + zero_point;
+        y[i] = (uint8_t)(q < 0 ? 0 : q > 255 ? 255 : q);
+    }
+    return y;
+}
+
+INLINE vb lookup(vb x, const uint8_t *table) { return (vb){table[x[0]], table[x[1]], table[x[2]], table[x[3]]}; }
+
+#endif

@@ -1,0 +1,17 @@
+/* rows_avx2.c: rows.h with the vocabulary of vec_avx2.h, 8 lanes. */
+#include "x86.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <string.h>
+
+BEGIN_TARGET("avx2,fma")
+#include "vec_avx2.h"
+#include "../rows.h"
+#include "../rows_norm.h"
+#include "../rows_pool.h"
+END_TARGET
+
+const nq_rows nq_rows_avx2 = NQ_ROWS;
+
+#endif
