@@ -52,7 +52,7 @@ int nq_isa_native(int isa, const char *kernel) {
     if (!nq_isa_compiled(isa) || kernel == NULL)
         return -1;
     const nq_isa *i = table[isa].isa;
-    const int native[] = {i->max_rows[1] > 0, i->forms == NQ_ALL_FORMS, i->depthwise[2] != NULL, i->rows != &nq_rows_ref};
+    const int native[] = {i->max_rows[1] > 0, i->forms == NQ_ALL_FORMS, i->depthwise != NULL, i->rows != &nq_rows_ref};
     for (int k = 0; nq_kernel_name(k) != NULL; k++)
         if (strcmp(kernels[k], kernel) == 0)
             return i == &nq_isa_ref || native[nq_min(k, 3)];

@@ -49,7 +49,7 @@ int64_t nq_dwconv_channel(const nq_packed *p, int64_t entry) {
 /* Tap slots of a pixel: taps by rows, or a window's by columns (nq_segment); then again for each part of the weights. */
 static int64_t window_size(const nq_packed *p, const nq_isa *isa) {
     const int32_t *k = p->shape.kernel;
-    return isa->windows && k[0] == k[1] && (k[0] == 3 || k[0] == 5) ? k[0] : 0;
+    return isa->depthwise->windows && k[0] == k[1] && (k[0] == 3 || k[0] == 5) ? k[0] : 0;
 }
 
 static int64_t slots_per_part(const nq_packed *p, const nq_isa *isa) {
@@ -73,7 +73,7 @@ int nq_dwconv_overreads(const nq_packed *p) { return p->table_length > p->shape.
 int nq_dwconv_sizes(nq_packed *p, const nq_isa *isa) {
     const nq_conv_shape *s = &p->shape;
     const int64_t taps = (int64_t)s->kernel[0] * s->kernel[1], channels = s->in_channels;
-    p->depthwise = isa->depthwise[4] ? 4 : isa->depthwise[2] ? 2 : 0;
+    p->depthwise = isa->depthwise == NULL ? 0 : isa->depthwise->kernels[4] ? 4 : 2;
     if (s->groups != channels || s->out_channels != channels || channels < LEAST_CHANNELS || taps > NQ_MAX_TAPS)
         p->depthwise = 0;
     if (p->depthwise == 0)
@@ -81,12 +81,12 @@ int nq_dwconv_sizes(nq_packed *p, const nq_isa *isa) {
     const int64_t whole = channels / (p->depthwise * NQ_STRIP), rest = channels % (p->depthwise * NQ_STRIP);
     p->strips = (int32_t)whole * p->depthwise;
     if (rest > 0)
-        p->strips += isa->depthwise[2] && rest <= 2 * NQ_STRIP ? 2 : p->depthwise;
+        p->strips += isa->depthwise->kernels[2] && rest <= 2 * NQ_STRIP ? 2 : p->depthwise;
     p->merged = p->blocks = 1;
     p->taps = (int32_t)taps;
     p->run = s->in_channels;
     p->table_length = (int64_t)p->strips * NQ_STRIP;
-    p->weight_bytes = p->strips * nq_ceil_div(slots(p, isa), NQ_QUAD) * isa->quad_bytes;
+    p->weight_bytes = p->strips * nq_ceil_div(slots(p, isa), NQ_QUAD) * isa->depthwise->quad_bytes;
     return 1;
 }
 
@@ -109,13 +109,13 @@ void nq_dwconv_pack(nq_packed *p, const nq_isa *isa, const int8_t *weights, cons
     for (int64_t entry = 0; entry < p->table_length;) {
         const span s = find_span(p, entry / (p->depthwise * NQ_STRIP));
         for (int64_t slot = 0; slot < slots(p, isa); slot += NQ_QUAD)
-            for (int64_t i = 0; i < s.strips * NQ_STRIP; i += NQ_STRIP, out += isa->quad_bytes) {
+            for (int64_t i = 0; i < s.strips * NQ_STRIP; i += NQ_STRIP, out += isa->depthwise->quad_bytes) {
                 int8_t quad[NQ_STRIP][NQ_QUAD];
                 for (int64_t n = 0; n < NQ_STRIP; n++)
                     for (int64_t k = 0; k < NQ_QUAD; k++)
                         quad[n][k] = slot_weight(p, isa, weights, zero_point, s.channel + channel_in_span(&s, i + n),
                                                  slot + k);
-                isa->pack_quad((const int8_t (*)[NQ_QUAD])quad, out);
+                isa->depthwise->pack_quad((const int8_t (*)[NQ_QUAD])quad, out);
             }
         entry += s.strips * NQ_STRIP;
     }
@@ -191,13 +191,13 @@ static void run_pixels(const plan *plan_, int64_t line, int64_t x, int64_t pixel
         const span s = find_span(p, i);
         segment.offset = s.channel;
         segment.channel = s.entry;
-        segment.quad_bytes = s.strips * plan_->isa->quad_bytes;
+        segment.quad_bytes = s.strips * plan_->isa->depthwise->quad_bytes;
         segment.columns = nq_min(channels, s.strips * NQ_STRIP);
         segment.out = out + s.channel * element;
         if (plan_->isa->forms >> d->epilogue->form & 1)
-            plan_->isa->depthwise[s.strips](&segment);
+            plan_->isa->depthwise->kernels[s.strips](&segment);
         else
-            run_by_sums(plan_->isa->depthwise[s.strips], &segment, &s);
+            run_by_sums(plan_->isa->depthwise->kernels[s.strips], &segment, &s);
         segment.weights += nq_ceil_div(plan_->slots, NQ_QUAD) * segment.quad_bytes;
     }
 }

@@ -93,9 +93,17 @@ typedef struct {
     int64_t out_stride;
 } nq_segment;
 
-/* If isa->windows, the taps of 3x3 and 5x5 filters come by columns: the first four rows (the fourth of three has no weight)
- * of each column, then the fifth row. Taps of all others come by rows. */
 typedef void nq_dwkernel(const nq_segment *segment);
+
+/* An instruction set's depthwise kernels. pack_quad: as in nq_isa, taps taking the place of a run's bytes. If `windows`, they
+ * have code for pixels that overlap, and the taps of 3x3 and 5x5 filters come by columns: the first four rows of each (the
+ * fourth of three has no weight), then the fifth row. All other taps come by rows. */
+typedef struct {
+    nq_dwkernel *kernels[NQ_MAX_STRIPS + 1];             /* [strips in a span]: 2, 4 */
+    int windows;
+    int64_t quad_bytes;
+    void (*pack_quad)(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed);
+} nq_depthwise;
 
 /* Forms of an epilogue as bits. A micro-kernel that lacks one is asked for accumulators, and ref applies the form. */
 enum {
@@ -176,8 +184,7 @@ typedef struct {
 
     int max_rows[NQ_MAX_STRIPS + 1];                         /* tallest tile for each width; 0: no such width */
     nq_ukernel *gemm[NQ_MAX_STRIPS + 1][NQ_MAX_ROWS + 1];    /* [strips][rows] */
-    nq_dwkernel *depthwise[NQ_MAX_STRIPS + 1];               /* [strips in a span]: 2, 4; none: the product serves */
-    int windows;                 /* 1: they have code for pixels that overlap, and want slots by columns (nq_segment) */
+    const nq_depthwise *depthwise;       /* NULL: the product serves */
     int forms;                                               /* that all of them apply */
 
     const nq_rows *rows;
@@ -193,6 +200,7 @@ extern const nq_rows nq_rows_ref;
 #if defined(__x86_64__)
 extern const nq_isa nq_isa_avx2, nq_isa_avxvnni, nq_isa_avx512vl, nq_isa_avx512vnni;
 extern const nq_rows nq_rows_avx2, nq_rows_avx512;
+extern const nq_depthwise nq_depthwise_avx2, nq_depthwise_avxvnni, nq_depthwise_avx512vl, nq_depthwise_avx512vnni;
 #endif
 
 #endif

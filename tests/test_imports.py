@@ -77,7 +77,7 @@ HEADERS = {
     "dwconv_vnni.h": set(),
     "dwconv_256.h": {"dwconv_line.h", "epilogue_256.h"},
     "tile_256.h": {"epilogue_256.h"},
-    "vnni_256.h": {"dwconv_256.h", "dwconv_vnni.h", "tile_256.h"},
+    "vnni_256.h": {"tile_256.h"},
     "rows.h": set(),
     "vec_scalar.h": set(),
     "vec_avx2.h": set(),

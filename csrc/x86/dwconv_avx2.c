@@ -36,8 +36,20 @@ INLINE void add_window(__m256i acc[STEP_PIXELS][4], const nq_segment *s, int64_t
     (void)acc, (void)s, (void)offset, (void)size;
 }
 
-void nq_dwconv_avx2(const nq_segment *s) { dwconv(s); }
+static void dwconv_32(const nq_segment *s) { dwconv(s); }
+
+/* (w0, w2) of channels 0..7 and 8..15 of the block, then (w1, w3), as int16. */
+static void pack_quad(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed) {
+    int16_t *out = packed;
+    for (int odd = 0; odd < 2; odd++)
+        for (int n = 0; n < NQ_STRIP; n++, out += 2) {
+            out[0] = block[n][odd];
+            out[1] = block[n][odd + 2];
+        }
+}
 
 END_TARGET
+
+const nq_depthwise nq_depthwise_avx2 = {.kernels = {[2] = dwconv_32}, .quad_bytes = 128, .pack_quad = pack_quad};
 
 #endif

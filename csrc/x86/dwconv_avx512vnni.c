@@ -49,8 +49,10 @@ static void store_span_32bit(const __m512i *acc, const nq_segment *s, uint8_t *o
     __builtin_memcpy(out, row, (size_t)s->columns * 4);
 }
 
-void nq_dwconv_avx512vnni(const nq_segment *s) { dwconv(s); }
+static void dwconv_64(const nq_segment *s) { dwconv(s); }
 
 END_TARGET
+
+const nq_depthwise nq_depthwise_avx512vnni = {.kernels = {[2] = nq_dwconv_32_avx512vl, [4] = dwconv_64}, DWCONV_VNNI_TABLE};
 
 #endif

@@ -78,4 +78,10 @@ INLINE void add_window(VEC acc[STEP_PIXELS][4], const nq_segment *s, int64_t off
     }
 }
 
+static void pack_quad(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed) {
+    __builtin_memcpy(packed, block, NQ_STRIP * NQ_QUAD);
+}
+
+#define DWCONV_VNNI_TABLE .windows = 1, .quad_bytes = NQ_STRIP * NQ_QUAD, .pack_quad = pack_quad
+
 #endif

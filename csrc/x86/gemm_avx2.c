@@ -67,7 +67,7 @@ static int runs(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_s
 END_TARGET
 
 const nq_isa nq_isa_avx2 = {.name = "avx2", .runs = runs, .quad_bytes = 128, .pack_quad = pack_quad, TILE_256_TABLE,
-                            .depthwise = {[2] = nq_dwconv_avx2},
+                            .depthwise = &nq_depthwise_avx2,
                             .chains = {{"vpmaddwd, vpaddd", nq_multiply_words_avx2},
                                        {"vpmaddubsw, vpmaddwd, vpaddd", nq_multiply_bytes_avx2}}};
 

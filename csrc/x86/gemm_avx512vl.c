@@ -10,14 +10,12 @@ BEGIN_TARGET("avx2,fma,avx512f,avx512vl,avx512vnni")
 #include "vnni_256.h"
 END_TARGET
 
-void nq_dwconv_avx512vl(const nq_segment *s) { dwconv_32(s); }
-
 static int runs(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("avx512f") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
 }
 
-const nq_isa nq_isa_avx512vl = {.name = "avx512vl", .runs = runs, VNNI_256_TABLE,
+const nq_isa nq_isa_avx512vl = {.name = "avx512vl", .runs = runs, .depthwise = &nq_depthwise_avx512vl, VNNI_256_TABLE,
                                  .chains = {{"vpdpbusd ymm", nq_multiply_avx512vl}}};
 
 #endif

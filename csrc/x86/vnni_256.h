@@ -15,9 +15,6 @@
 #ifndef NQ_VNNI_256_H
 #define NQ_VNNI_256_H
 
-#define GROUPS 2
-#include "dwconv_256.h"
-#include "dwconv_vnni.h"
 #include "tile_256.h"
 
 INLINE void add_products(const nq_tile *t, __m256i acc[NQ_MAX_ROWS][2], const int rows) {
@@ -41,9 +38,6 @@ static void pack_quad(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed) {
     __builtin_memcpy(packed, block, NQ_STRIP * NQ_QUAD);
 }
 
-static void dwconv_32(const nq_segment *s) { dwconv(s); }
-
-#define VNNI_256_TABLE                                                                                                 \
-    .quad_bytes = NQ_STRIP * NQ_QUAD, .pack_quad = pack_quad, TILE_256_TABLE, .depthwise = {[2] = dwconv_32}, .windows = 1
+#define VNNI_256_TABLE .quad_bytes = NQ_STRIP * NQ_QUAD, .pack_quad = pack_quad, TILE_256_TABLE
 
 #endif

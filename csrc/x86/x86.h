@@ -17,10 +17,7 @@
 /* Whether the CPU has AVX-VNNI (compilers' __builtin_cpu_supports does not always know it). */
 int nq_cpu_has_avxvnni(void);
 
-/* dwconv_*.c */
-void nq_dwconv_avx2(const nq_segment *segment);
-void nq_dwconv_avx512vl(const nq_segment *segment);
-void nq_dwconv_avx512vnni(const nq_segment *segment);
+nq_dwkernel nq_dwconv_32_avx512vl;
 
 int64_t nq_multiply_words_avx2(int64_t rounds);
 int64_t nq_multiply_bytes_avx2(int64_t rounds);
