@@ -5,12 +5,14 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#define DOT _mm256_dpbusd_epi32
-#define GROUPS 2
+#define GROUPS 4
+#define DOT_INTRINSIC _mm256_dpbusd_epi32
+#define DOT_ENCODING ""
 
 BEGIN_TARGET("avx2,fma,avx512f,avx512vl,avx512vnni")
 
 #include "dwconv_256.h"
+#include "dot.h"
 #include "dwconv_vnni.h"
 
 void nq_dwconv_32_avx512vl(const nq_segment *s) { dwconv(s); }

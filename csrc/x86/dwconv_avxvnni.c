@@ -4,12 +4,14 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#define DOT _mm256_dpbusd_avx_epi32
 #define GROUPS 2
+#define DOT_INTRINSIC _mm256_dpbusd_avx_epi32
+#define DOT_ENCODING "%{vex%} "
 
 BEGIN_TARGET("avx2,fma,avxvnni")
 
 #include "dwconv_256.h"
+#include "dot.h"
 #include "dwconv_vnni.h"
 
 static void dwconv_32(const nq_segment *s) { dwconv(s); }

@@ -38,7 +38,7 @@ INLINE void add_quad(VEC acc[4], const uint8_t *const *taps, int64_t offset, con
     (void)count;
     interleave(quad, LOAD(taps[0] + offset), LOAD(taps[1] + offset), LOAD(taps[2] + offset), LOAD(taps[3] + offset), 0, 4);
     UNROLL for (int g = 0; g < 4; g++)
-        acc[g] = DOT(acc[g], quad[g], LOAD(w + 16 * LANES * g));
+        acc[g] = dot(acc[g], quad[g], LOAD(w + 16 * LANES * g));
 }
 
 INLINE void load_column(VEC quad[4], const nq_segment *s, int64_t offset, const int size, const int first,
@@ -54,8 +54,8 @@ INLINE void add_fifth_row(VEC acc[4], const nq_segment *s, int64_t offset, const
     interleave(quad, LOAD(row), LOAD(row + step), LOAD(row + 2 * step), LOAD(row + 3 * step), first, groups);
     interleave(last, LOAD(row + 4 * step), ZERO, ZERO, ZERO, first, groups);
     UNROLL for (int g = first; g < first + groups; g++) {
-        acc[g] = DOT(acc[g], quad[g], LOAD(s->weights + 16 * LANES * (5 * 4 + g)));
-        acc[g] = DOT(acc[g], last[g], LOAD(s->weights + 16 * LANES * (6 * 4 + g)));
+        acc[g] = dot(acc[g], quad[g], LOAD(s->weights + 16 * LANES * (5 * 4 + g)));
+        acc[g] = dot(acc[g], last[g], LOAD(s->weights + 16 * LANES * (6 * 4 + g)));
     }
 }
 
@@ -68,8 +68,8 @@ INLINE void add_window(VEC acc[STEP_PIXELS][4], const nq_segment *s, int64_t off
             load_column(column[c + 1], s, offset + (c + 1) * s->pixel_stride, size, first, GROUPS);
             UNROLL for (int g = first; g < first + GROUPS; g++) {
                 const VEC w = LOAD(s->weights + 16 * LANES * (4 * c + g));
-                acc[0][g] = DOT(acc[0][g], column[c][g], w);
-                acc[1][g] = DOT(acc[1][g], column[c + 1][g], w);
+                acc[0][g] = dot(acc[0][g], column[c][g], w);
+                acc[1][g] = dot(acc[1][g], column[c + 1][g], w);
             }
         }
         if (size == 5)

@@ -17,9 +17,13 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#define VEC __m512i
+#define DOT_INTRINSIC _mm512_dpbusd_epi32
+#define DOT_ENCODING ""
+
 BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
 
-#include "dot_512.h"
+#include "dot.h"
 #include "epilogue_512.h"
 
 INLINE __m512i broadcast_quad(const uint8_t *a) {
