@@ -29,74 +29,113 @@
 enum { ALIGNMENT = 64, SLACK = 64, PASS_BYTES = 1 << 20, COPY_LINES = 16 };
 
 typedef struct {
-    const nq_packed *packed;
+    const nq_packed *packed;                         /* one for each phase */
     const nq_epilogue *epilogue;
-    int64_t batch, height, width, channels;          /* of x */
-    int64_t halo[2], padded_height, padded_width, out_height, out_width;
+    int phases;
+    int64_t batch, size[3], channels;                /* of x */
+    int64_t before[3], padded[3];                    /* padding in front, and the size with all padding */
+    int64_t out_size[3];
     int copies;                                      /* the input goes through the workspace */
     int64_t images;                                  /* in one pass */
     int64_t image_bytes;                             /* as the product reads it: padded, if copied */
-    int64_t reach;                                   /* from a row's base to the end of its last quad */
     int64_t taps_bytes, input_bytes, sums_bytes;     /* sections of the workspace */
 } geometry;
 
-static int64_t out_size(int64_t padded, int64_t kernel, int64_t stride, int64_t dilation) {
-    const int64_t span = dilation * (kernel - 1) + 1;
-    return padded < span ? 0 : (padded - span) / stride + 1;
+/* A phase's outputs along an axis. */
+static int64_t phase_size(const nq_axis *a, int64_t out_size) {
+    return out_size <= a->out_first ? 0 : (out_size - 1 - a->out_first) / a->out_step + 1;
 }
 
-static int64_t tap_offset(const geometry *g, int64_t tap) {
+/* The padding that some output reads, which may be less than the layer's. */
+static void measure_axis(geometry *g, int axis) {
     const nq_conv_shape *s = &g->packed->shape;
-    const int64_t taps_per_line = g->packed->taps / s->kernel[0];
-    const int64_t y = tap / taps_per_line * s->dilation[0], x = tap % taps_per_line * s->dilation[1];
-    return (y * g->padded_width + x) * g->channels;
+    int64_t end = g->size[axis];
+    g->out_size[axis] = nq_out_size(s, axis, g->size[axis]);
+    g->padded[axis] = end;
+    if (g->packed->depthwise)
+        return;
+    for (int phase = 0; phase < g->phases; phase++) {
+        const nq_axis a = nq_phase_filter(s, phase).axis[axis];
+        const int64_t outputs = phase_size(&a, g->out_size[axis]);
+        if (outputs > 0 && a.taps > 0) {
+            g->before[axis] = nq_max(g->before[axis], -a.origin);
+            end = nq_max(end, a.in_step * (outputs - 1) + a.origin + a.tap_step * (a.taps - 1) + 1);
+        }
+    }
+    g->padded[axis] = g->before[axis] + end;
 }
 
-static int64_t row_offset(const geometry *g, int64_t row) {
-    const nq_conv_shape *s = &g->packed->shape;
-    const int64_t x = row % g->out_width * s->stride[1], y = row / g->out_width % g->out_height * s->stride[0];
-    return row / g->out_width / g->out_height * g->image_bytes + (y * g->padded_width + x) * g->channels;
+/* images * size * pixel, each taken as at least 1; INT64_MAX when it is larger. */
+static int64_t volume(int64_t images, const int64_t size[3], int64_t pixel) {
+    int64_t v = nq_max(images, 1);
+    const int64_t factors[4] = {size[0], size[1], size[2], pixel};
+    for (int i = 0; i < 4; i++)
+        if (__builtin_mul_overflow(v, nq_max(factors[i], 1), &v))
+            return INT64_MAX;
+    return v;
+}
+
+static int64_t tap_offset(const geometry *g, const nq_filter *f, int64_t taps, int64_t tap) {
+    int64_t offset = 0, size = g->channels;
+    const int64_t counts[3] = {f->axis[0].taps, f->axis[1].taps, taps / (f->axis[0].taps * f->axis[1].taps)};
+    for (int a = 2; a >= 0; a--) {
+        offset += tap % counts[a] * f->axis[a].tap_step * size;
+        tap /= counts[a];
+        size *= g->padded[a];
+    }
+    return offset;
+}
+
+/* From a row's base to the end of its last quad. */
+static int64_t reach(const geometry *g, const nq_packed *p) {
+    if (p->taps == 0)
+        return 0;
+    const nq_filter f = nq_phase_filter(&p->shape, p->phase);
+    return tap_offset(g, &f, p->taps, p->taps - 1) + nq_round_up(p->run, NQ_QUAD) +
+           (int64_t)(p->blocks - 1) * (g->channels / p->blocks);
 }
 
 /* 0 when a size is impossible. */
-static int measure(geometry *g, const nq_packed *p, const nq_epilogue *e, int64_t batch, int64_t height, int64_t width) {
-    const nq_conv_shape *s = &p->shape;
-    if (batch < 0 || height < 0 || width < 0)
+static int measure(geometry *g, const nq_packed *p, const nq_epilogue *e, int64_t batch, int64_t depth, int64_t height,
+                   int64_t width) {
+    if (batch < 0 || depth < 0 || height < 0 || width < 0)
         return 0;
-    *g = (geometry){.packed = p, .epilogue = e, .batch = batch, .height = height, .width = width};
-    g->channels = s->in_channels;
-    g->halo[0] = p->depthwise ? 0 : s->padding[0];
-    g->halo[1] = p->depthwise ? 0 : s->padding[1];
-    g->padded_height = height + 2 * g->halo[0];
-    g->padded_width = width + 2 * g->halo[1];
-    g->out_height = out_size(height + 2 * (int64_t)s->padding[0], s->kernel[0], s->stride[0], s->dilation[0]);
-    g->out_width = out_size(width + 2 * (int64_t)s->padding[1], s->kernel[1], s->stride[1], s->dilation[1]);
-    int64_t pixels, all;
-    if (__builtin_mul_overflow(g->padded_height, g->padded_width, &pixels) ||
-        __builtin_mul_overflow(pixels, g->channels, &g->image_bytes) ||
-        __builtin_mul_overflow(nq_max(pixels, g->image_bytes), nq_max(batch, 1) * 4, &all) ||
-        __builtin_mul_overflow(all, (int64_t)p->blocks, &all) || all > INT64_MAX / 2)
+    *g = (geometry){.packed = p, .epilogue = e, .batch = batch, .size = {depth, height, width}};
+    g->phases = nq_phase_count(&p->shape);
+    g->channels = p->shape.in_channels;
+    g->copies = e->x_flip != 0 || (p->depthwise && nq_dwconv_overreads(p));
+    for (int axis = 0; axis < 3; axis++) {
+        measure_axis(g, axis);
+        g->copies |= g->padded[axis] > g->size[axis];
+    }
+    const int64_t outputs = 4 * (int64_t)nq_max(p->shape.out_channels, p->blocks);
+    if (volume(batch, g->padded, g->channels) > INT64_MAX / 4 || volume(batch, g->out_size, outputs) > INT64_MAX / 4)
         return 0;
-    g->copies = g->halo[0] > 0 || g->halo[1] > 0 || e->x_flip != 0 || (p->depthwise && nq_dwconv_overreads(p));
-    g->images = batch;
-    if (g->copies)
-        g->images = nq_min(batch, nq_max(PASS_BYTES / nq_max(g->image_bytes, 1), 1));
-    g->reach = tap_offset(g, p->taps - 1) + nq_round_up(p->run, NQ_QUAD) +
-               (int64_t)(p->blocks - 1) * (g->channels / p->blocks);
-    g->taps_bytes = nq_round_up(p->depthwise ? width * g->channels + SLACK : p->taps * 8, ALIGNMENT);
+    g->image_bytes = g->padded[0] * g->padded[1] * g->padded[2] * g->channels;
+    g->images = g->copies ? nq_min(batch, nq_max(PASS_BYTES / nq_max(g->image_bytes, 1), 1)) : batch;
     if (g->copies)
         g->input_bytes = nq_round_up(g->images * g->image_bytes + SLACK, ALIGNMENT);
-    else if (p->run % NQ_QUAD != 0 && !p->depthwise)
-        g->input_bytes = nq_round_up(g->reach + SLACK, ALIGNMENT);
+    for (int phase = 0; phase < g->phases; phase++) {
+        if (p[phase].phase != phase)
+            return 0;
+        if (p->depthwise) {
+            g->taps_bytes = nq_round_up(width * g->channels + SLACK, ALIGNMENT);
+            continue;
+        }
+        g->taps_bytes = nq_max(g->taps_bytes, nq_round_up(p[phase].taps * 8, ALIGNMENT));
+        if (!g->copies && p[phase].run % NQ_QUAD != 0)
+            g->input_bytes = nq_max(g->input_bytes, nq_round_up(reach(g, p + phase) + SLACK, ALIGNMENT));
+    }
     if (p->zero_point && !p->depthwise)
-        g->sums_bytes = nq_round_up(g->images * g->out_height * g->out_width * p->blocks * 4, ALIGNMENT);
+        g->sums_bytes = nq_round_up(g->images * g->out_size[0] * g->out_size[1] * g->out_size[2] * p->blocks * 4,
+                                    ALIGNMENT);
     return 1;
 }
 
-int64_t nq_conv_workspace(const nq_packed *packed, const nq_epilogue *epilogue, int32_t batch, int32_t height,
-                          int32_t width) {
+int64_t nq_conv_workspace(const nq_packed *packed, const nq_epilogue *epilogue, int32_t batch, int32_t depth,
+                          int32_t height, int32_t width) {
     geometry g;
-    return measure(&g, packed, epilogue, batch, height, width) ? g.taps_bytes + g.input_bytes + g.sums_bytes : -1;
+    return measure(&g, packed, epilogue, batch, depth, height, width) ? g.taps_bytes + g.input_bytes + g.sums_bytes : -1;
 }
 
 /* One pass's copy of its images into the halo. */
@@ -121,86 +160,106 @@ static void copy_bytes(uint8_t *to, const uint8_t *from, int64_t count, int32_t 
 static void copy_lines(void *context, int64_t item) {
     const copying *c = context;
     const geometry *g = c->g;
-    const int64_t line_bytes = g->width * g->channels, padded_bytes = g->padded_width * g->channels;
-    const int64_t side = g->halo[1] * g->channels;
-    for (int64_t i = item * COPY_LINES; i < nq_min((item + 1) * COPY_LINES, g->images * g->padded_height); i++) {
-        const int64_t image = i / g->padded_height, y = i % g->padded_height - g->halo[0];
+    const int64_t line_bytes = g->size[2] * g->channels, padded_bytes = g->padded[2] * g->channels;
+    const int64_t left = g->before[2] * g->channels, right = padded_bytes - left - line_bytes;
+    const int64_t end = nq_min((item + 1) * COPY_LINES, g->images * g->padded[0] * g->padded[1]);
+    for (int64_t i = item * COPY_LINES; i < end; i++) {
+        const int64_t plane = i / g->padded[1], image = plane / g->padded[0];
+        const int64_t z = plane % g->padded[0] - g->before[0], y = i % g->padded[1] - g->before[1];
         uint8_t *to = c->to + i * padded_bytes;
-        if (y < 0 || y >= g->height) {
+        if (z < 0 || z >= g->size[0] || y < 0 || y >= g->size[1]) {
             memset(to, g->epilogue->x_zero_point, (size_t)padded_bytes);
             continue;
         }
-        memset(to, g->epilogue->x_zero_point, (size_t)side);
-        copy_bytes(to + side, c->from + (image * g->height + y) * line_bytes, line_bytes, g->epilogue->x_flip);
-        memset(to + side + line_bytes, g->epilogue->x_zero_point, (size_t)side);
+        memset(to, g->epilogue->x_zero_point, (size_t)left);
+        copy_bytes(to + left, c->from + ((image * g->size[0] + z) * g->size[1] + y) * line_bytes, line_bytes,
+                   g->epilogue->x_flip);
+        memset(to + left + line_bytes, g->epilogue->x_zero_point, (size_t)right);
     }
 }
 
-/* Rows whose last quad ends beyond the array; their bytes are copied to where that may be read. */
-static void divert_tail(const geometry *g, nq_gemm *gemm, uint8_t *tail) {
-    const int64_t end = g->batch * g->image_bytes;
-    while (gemm->tail_row > 0 && row_offset(g, gemm->tail_row - 1) + g->reach > end)
-        gemm->tail_row--;
-    if (gemm->tail_row == gemm->rows)
-        return;
-    const int64_t start = row_offset(g, gemm->tail_row);
-    memcpy(tail, gemm->base + start, (size_t)(end - start));
-    gemm->tail = tail;
-    gemm->tail_start = gemm->base + start;
+/* One phase's product over `images` images at `in`, with outputs interleaved at `out`. */
+static nq_gemm product_of(const geometry *g, int phase, int64_t images, const uint8_t *in, uint8_t *out, int64_t *taps) {
+    const nq_packed *p = g->packed + phase;
+    const nq_filter f = nq_phase_filter(&p->shape, phase);
+    nq_gemm m = {.packed = p, .epilogue = g->epilogue + phase, .taps = taps, .base = in, .out = out, .rows = images};
+    int64_t in_size = g->channels, out_size = p->shape.out_channels * nq_element(m.epilogue);
+    for (int a = 2; a >= 0; a--) {
+        const nq_axis axis = f.axis[a];
+        m.base += (g->before[a] + axis.origin) * in_size;
+        m.out += axis.out_first * out_size;
+        m.in_stride[a + 1] = axis.in_step * in_size;
+        m.out_stride[a + 1] = axis.out_step * out_size;
+        m.out_size[a] = phase_size(&axis, g->out_size[a]);
+        m.rows *= m.out_size[a];
+        in_size *= g->padded[a];
+        out_size *= g->out_size[a];
+    }
+    m.in_stride[0] = in_size;
+    m.out_stride[0] = out_size;
+    m.tail_row = m.rows;
+    for (int64_t tap = 0; tap < p->taps; tap++)
+        taps[tap] = tap_offset(g, &f, p->taps, tap);
+    return m;
 }
 
-static void run_depthwise(const geometry *g, const uint8_t *in, const uint8_t *zeros, uint8_t *out) {
-    const nq_dwconv d = {.packed = g->packed, .epilogue = g->epilogue, .images = g->images, .height = g->height,
-                         .width = g->width, .out_height = g->out_height, .out_width = g->out_width,
-                         .in = in, .zeros = zeros, .out = out};
+static const uint8_t *row_of(const nq_gemm *m, int64_t row) {
+    const int64_t *size = m->out_size, *stride = m->in_stride, line = row / size[2], plane = line / size[1];
+    return m->base + plane / size[0] * stride[0] + plane % size[0] * stride[1] + line % size[1] * stride[2] +
+           row % size[2] * stride[3];
+}
+
+/* Rows whose last quad lies beyond the end of the array; their bytes are copied to where that may be read. */
+static void divert_tail(nq_gemm *m, const uint8_t *end, int64_t reach_, uint8_t *tail) {
+    while (m->tail_row > 0 && end - row_of(m, m->tail_row - 1) < reach_)
+        m->tail_row--;
+    if (m->tail_row == m->rows)
+        return;
+    m->tail = tail;
+    m->tail_start = row_of(m, m->tail_row);
+    memcpy(tail, m->tail_start, (size_t)(end - m->tail_start));
+}
+
+static void run_depthwise(const geometry *g, const uint8_t *in, uint8_t *out, uint8_t *zeros) {
+    nq_dwconv d = {.packed = g->packed, .epilogue = g->epilogue, .images = g->images, .in = in, .zeros = zeros, .out = out};
+    memset(zeros, g->epilogue->x_zero_point, (size_t)g->taps_bytes);
+    memcpy(d.size, g->size, sizeof d.size);
+    memcpy(d.out_size, g->out_size, sizeof d.out_size);
     nq_dwconv_run(&d);
 }
 
-nq_status nq_conv(const nq_packed *p, const nq_epilogue *e, const void *x, int32_t batch, int32_t height, int32_t width,
-                  void *y, void *workspace, int64_t workspace_bytes) {
+nq_status nq_conv(const nq_packed *p, const nq_epilogue *e, const void *x, int32_t batch, int32_t depth, int32_t height,
+                  int32_t width, void *y, void *workspace, int64_t workspace_bytes) {
     geometry g;
-    if (!measure(&g, p, e, batch, height, width) || nq_find_isa(p->isa) == NULL)
+    if (!measure(&g, p, e, batch, depth, height, width) || nq_find_isa(p->isa) == NULL)
         return NQ_BAD_ARGUMENT;
-    if (g.batch * g.out_height * g.out_width == 0 || p->shape.out_channels == 0)
+    const int64_t image_outputs = g.out_size[0] * g.out_size[1] * g.out_size[2] * p->shape.out_channels * nq_element(e);
+    if (batch * image_outputs == 0)
         return NQ_OK;
     if (x == NULL || y == NULL)
         return NQ_BAD_ARGUMENT;
     if (workspace == NULL || workspace_bytes < g.taps_bytes + g.input_bytes + g.sums_bytes)
         return NQ_WORKSPACE;
-    int64_t *taps = workspace;
-    if (p->depthwise)
-        memset(workspace, e->x_zero_point, (size_t)g.taps_bytes);
-    for (int64_t tap = 0; tap < p->taps && !p->depthwise; tap++)
-        taps[tap] = tap_offset(&g, tap);
+    const int64_t x_image = g.size[0] * g.size[1] * g.size[2] * g.channels;
     uint8_t *input = (uint8_t *)workspace + g.taps_bytes;
-    const int64_t pixel = p->shape.out_channels * nq_element(e);
-    nq_gemm gemm = {
-        .packed = p,
-        .epilogue = e,
-        .taps = taps,
-        .in_stride = {g.image_bytes, 0, p->shape.stride[0] * g.padded_width * g.channels,
-                      p->shape.stride[1] * g.channels},
-        .out_stride = {g.out_height * g.out_width * pixel, 0, g.out_width * pixel, pixel},
-        .out_size = {1, g.out_height, g.out_width},
-        .row_sums = (int32_t *)(input + g.input_bytes),
-    };
     for (int64_t first = 0; first < batch; first += g.images) {
         g.images = nq_min(g.images, batch - first);
-        gemm.base = (const uint8_t *)x + first * g.height * g.width * g.channels;
-        gemm.out = (uint8_t *)y + first * gemm.out_stride[0];
-        gemm.rows = gemm.tail_row = g.images * g.out_height * g.out_width;
+        const uint8_t *in = (const uint8_t *)x + first * x_image;
         if (g.copies) {
-            copying c = {.g = &g, .from = gemm.base, .to = input};
-            nq_for(g.images * g.image_bytes >= PASS_BYTES / 4, nq_ceil_div(g.images * g.padded_height, COPY_LINES),
-                   copy_lines, &c);
-            gemm.base = input;
-        } else if (!p->depthwise) {
-            divert_tail(&g, &gemm, input);
+            copying c = {.g = &g, .from = in, .to = input};
+            nq_for(g.images * g.image_bytes >= PASS_BYTES / 4,
+                   nq_ceil_div(g.images * g.padded[0] * g.padded[1], COPY_LINES), copy_lines, &c);
         }
         if (p->depthwise)
-            run_depthwise(&g, gemm.base, workspace, gemm.out);
-        else
-            nq_gemm_run(&gemm);
+            run_depthwise(&g, g.copies ? input : in, (uint8_t *)y + first * image_outputs, workspace);
+        for (int phase = 0; phase < g.phases && !p->depthwise; phase++) {
+            nq_gemm m = product_of(&g, phase, g.images, g.copies ? input : in, (uint8_t *)y + first * image_outputs,
+                                   workspace);
+            m.row_sums = (int32_t *)(input + g.input_bytes);
+            if (!g.copies && p[phase].taps > 0)
+                divert_tail(&m, in + g.images * x_image, reach(&g, p + phase), input);
+            nq_gemm_run(&m);
+        }
     }
     return NQ_OK;
 }

@@ -22,6 +22,7 @@ typedef struct {
 static const entry table[] = {
     {"ref", &nq_isa_ref},
     {"avx2", X86(nq_isa_avx2)},
+    {"avx512bw", X86(nq_isa_avx512bw)},
     {"avx512vl", X86(nq_isa_avx512vl)},
     {"avxvnni", X86(nq_isa_avxvnni)},
     {"avx512vnni", X86(nq_isa_avx512vnni)},
@@ -39,10 +40,10 @@ int nq_isa_runs(int isa) { return nq_isa_compiled(isa) && table[isa].isa->runs()
 
 const nq_isa *nq_find_isa(int isa) { return nq_isa_runs(isa) ? table[isa].isa : NULL; }
 
-/* From the fourth on, the kernels of rows.h, which an instruction set has all or none of. */
-static const char *const kernels[] = {"gemm", "gemm.tflite", "depthwise", "quantize", "dequantize", "requantize", "add",
-                                      "mul", "scale_shift", "clamp", "lookup", "max_pool", "avg_pool", "softmax",
-                                      "layer_norm", "range"};
+/* From the third on, the kernels of rows.h, which an instruction set has all or none of. */
+static const char *const kernels[] = {"gemm", "depthwise", "quantize", "dequantize", "requantize", "add", "mul",
+                                      "scale_shift", "clamp", "lookup", "max_pool", "avg_pool", "softmax", "layer_norm",
+                                      "range"};
 
 const char *nq_kernel_name(int index) {
     return index >= 0 && index < (int)(sizeof kernels / sizeof kernels[0]) ? kernels[index] : NULL;
@@ -52,10 +53,10 @@ int nq_isa_native(int isa, const char *kernel) {
     if (!nq_isa_compiled(isa) || kernel == NULL)
         return -1;
     const nq_isa *i = table[isa].isa;
-    const int native[] = {i->max_rows[1] > 0, i->forms == NQ_ALL_FORMS, i->depthwise != NULL, i->rows != &nq_rows_ref};
+    const int native[] = {i->max_rows[1] > 0, i->depthwise != NULL, i->rows != &nq_rows_ref};
     for (int k = 0; nq_kernel_name(k) != NULL; k++)
         if (strcmp(kernels[k], kernel) == 0)
-            return i == &nq_isa_ref || native[nq_min(k, 3)];
+            return i == &nq_isa_ref || native[nq_min(k, 2)];
     return -1;
 }
 

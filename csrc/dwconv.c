@@ -49,7 +49,7 @@ int64_t nq_dwconv_channel(const nq_packed *p, int64_t entry) {
 /* Tap slots of a pixel: taps by rows, or a window's by columns (nq_segment); then again for each part of the weights. */
 static int64_t window_size(const nq_packed *p, const nq_isa *isa) {
     const int32_t *k = p->shape.kernel;
-    return isa->depthwise->windows && k[0] == k[1] && (k[0] == 3 || k[0] == 5) ? k[0] : 0;
+    return isa->depthwise->windows && k[0] == 1 && k[1] == k[2] && (k[1] == 3 || k[1] == 5) ? k[1] : 0;
 }
 
 static int64_t slots_per_part(const nq_packed *p, const nq_isa *isa) {
@@ -72,9 +72,10 @@ int nq_dwconv_overreads(const nq_packed *p) { return p->table_length > p->shape.
 
 int nq_dwconv_sizes(nq_packed *p, const nq_isa *isa) {
     const nq_conv_shape *s = &p->shape;
-    const int64_t taps = (int64_t)s->kernel[0] * s->kernel[1], channels = s->in_channels;
+    const int64_t taps = (int64_t)s->kernel[0] * s->kernel[1] * s->kernel[2], channels = s->in_channels;
     p->depthwise = isa->depthwise == NULL ? 0 : isa->depthwise->kernels[4] ? 4 : 2;
-    if (s->groups != channels || s->out_channels != channels || channels < LEAST_CHANNELS || taps > NQ_MAX_TAPS)
+    if (s->groups != channels || s->out_channels != channels || channels < LEAST_CHANNELS || taps > NQ_MAX_TAPS ||
+        s->transposed)
         p->depthwise = 0;
     if (p->depthwise == 0)
         return 0;
@@ -136,37 +137,22 @@ static void place_taps(const plan *plan_, int64_t line, int64_t x, const uint8_t
     const nq_dwconv *d = plan_->d;
     const nq_packed *p = d->packed;
     const nq_conv_shape *s = &p->shape;
-    const int64_t top = line % d->out_height * s->stride[0] - s->padding[0], left = x * s->stride[1] - s->padding[1];
-    const uint8_t *image = d->in + line / d->out_height * d->height * d->width * s->in_channels;
+    const int64_t *size = d->size, plane = line / d->out_size[1], image = plane / d->out_size[0];
+    const int64_t front = plane % d->out_size[0] * s->stride[0] - s->padding[0];
+    const int64_t top = line % d->out_size[1] * s->stride[1] - s->padding[1], left = x * s->stride[2] - s->padding[2];
     const uint8_t *taps[NQ_MAX_TAPS], **tap = taps;
-    for (int64_t i = 0; i < s->kernel[0]; i++) {
-        const int64_t y = top + i * s->dilation[0];
-        const uint8_t *from = y >= 0 && y < d->height ? image + y * d->width * s->in_channels : d->zeros;
-        for (int64_t j = 0; j < s->kernel[1]; j++) {
-            const int64_t column = left + j * s->dilation[1];
-            *tap++ = column >= 0 && column < d->width ? from + column * s->in_channels : d->zeros;
+    for (int64_t i = 0; i < s->kernel[0] * s->kernel[1]; i++) {
+        const int64_t z = front + i / s->kernel[1] * s->dilation[0], y = top + i % s->kernel[1] * s->dilation[1];
+        const int inside = z >= 0 && z < size[0] && y >= 0 && y < size[1];
+        const int64_t in_line = (image * size[0] + z) * size[1] + y;
+        const uint8_t *from = inside ? d->in + in_line * size[2] * s->in_channels : d->zeros;
+        for (int64_t j = 0; j < s->kernel[2]; j++) {
+            const int64_t column = left + j * s->dilation[2];
+            *tap++ = column >= 0 && column < size[2] ? from + column * s->in_channels : d->zeros;
         }
     }
     for (int64_t i = 0; i < nq_round_up(plan_->slots, NQ_QUAD); i++)
         slot_taps[i] = taps[plan_->tap_of_slot[i]];
-}
-
-/* As in gemm.c: a form that the kernel lacks is ref's, from the kernel's accumulators. */
-static void run_by_sums(nq_dwkernel *kernel, const nq_segment *segment, const span *s) {
-    int32_t sums[NQ_MAX_STRIPS * NQ_STRIP];
-    nq_epilogue bare = *segment->epilogue;
-    nq_segment pixel = *segment;
-    bare.form = NQ_FORM_ACCUMULATOR;
-    pixel.epilogue = &bare;
-    pixel.pixels = 1;
-    pixel.out = (uint8_t *)sums;
-    for (int64_t x = 0; x < segment->pixels; x++, pixel.offset += segment->pixel_stride) {
-        kernel(&pixel);
-        for (int64_t i = 0; i < s->strips * NQ_STRIP; i++)
-            if (channel_in_span(s, i) < segment->columns)
-                nq_store_ref(segment->epilogue, s->entry + i, sums[channel_in_span(s, i)],
-                             segment->out + x * segment->out_stride, channel_in_span(s, i));
-    }
 }
 
 /* Pixels x .. x + pixels - 1 of a line, span by span. */
@@ -180,12 +166,12 @@ static void run_pixels(const plan *plan_, int64_t line, int64_t x, int64_t pixel
         .tap_count = plan_->slots,
         .window = pixels > 1 ? plan_->window : 0,
         .pixels = pixels,
-        .pixel_stride = p->shape.stride[1] * channels,
+        .pixel_stride = p->shape.stride[2] * channels,
         .weights = p->weights,
         .epilogue = d->epilogue,
         .out_stride = channels * element,
     };
-    uint8_t *out = d->out + (line * d->out_width + x) * segment.out_stride;
+    uint8_t *out = d->out + (line * d->out_size[2] + x) * segment.out_stride;
     place_taps(plan_, line, x, taps);
     for (int64_t i = 0; i < nq_ceil_div(p->strips, p->depthwise); i++) {
         const span s = find_span(p, i);
@@ -194,10 +180,7 @@ static void run_pixels(const plan *plan_, int64_t line, int64_t x, int64_t pixel
         segment.quad_bytes = s.strips * plan_->isa->depthwise->quad_bytes;
         segment.columns = nq_min(channels, s.strips * NQ_STRIP);
         segment.out = out + s.channel * element;
-        if (plan_->isa->forms >> d->epilogue->form & 1)
-            plan_->isa->depthwise->kernels[s.strips](&segment);
-        else
-            run_by_sums(plan_->isa->depthwise->kernels[s.strips], &segment, &s);
+        plan_->isa->depthwise->kernels[s.strips](&segment);
         segment.weights += nq_ceil_div(plan_->slots, NQ_QUAD) * segment.quad_bytes;
     }
 }
@@ -209,7 +192,7 @@ static void run_item(void *context, int64_t item) {
             run_pixels(plan_, i, x, 1);
         if (plan_->right > plan_->inner)
             run_pixels(plan_, i, plan_->inner, plan_->right - plan_->inner);
-        for (int64_t x = plan_->right; x < plan_->d->out_width; x++)
+        for (int64_t x = plan_->right; x < plan_->d->out_size[2]; x++)
             run_pixels(plan_, i, x, 1);
     }
 }
@@ -217,16 +200,17 @@ static void run_item(void *context, int64_t item) {
 void nq_dwconv_run(const nq_dwconv *d) {
     const nq_packed *p = d->packed;
     const nq_conv_shape *s = &p->shape;
-    plan plan_ = {.d = d, .isa = nq_find_isa(p->isa), .lines = d->images * d->out_height};
+    const int64_t out_width = d->out_size[2], padding = s->padding[2], stride = s->stride[2];
+    const int64_t last = d->size[2] + padding - (int64_t)(s->kernel[2] - 1) * s->dilation[2] - 1;        /* inner start */
+    plan plan_ = {.d = d, .isa = nq_find_isa(p->isa), .lines = d->images * d->out_size[0] * d->out_size[1]};
+    plan_.inner = nq_min(nq_ceil_div(padding, stride), out_width);
+    plan_.right = nq_min(nq_max(last < 0 ? 0 : last / stride + 1, plan_.inner), out_width);
     plan_.slots = slots(p, plan_.isa);
-    plan_.window = s->dilation[1] == s->stride[1] && !p->asymmetric ? window_size(p, plan_.isa) : 0;
+    plan_.window = s->dilation[2] == stride && !p->asymmetric ? window_size(p, plan_.isa) : 0;
     for (int64_t i = 0; i < nq_round_up(plan_.slots, NQ_QUAD); i++)
         plan_.tap_of_slot[i] =
             (uint8_t)(i < plan_.slots ? nq_max(tap_of_slot(p, plan_.isa, i % slots_per_part(p, plan_.isa)), 0) : 0);
-    const int64_t macs = d->out_width * p->table_length * plan_.slots;
-    const int64_t last = d->width + s->padding[1] - (int64_t)(s->kernel[1] - 1) * s->dilation[1] - 1;    /* of the inner starts */
-    plan_.inner = nq_min(nq_ceil_div(s->padding[1], s->stride[1]), d->out_width);
-    plan_.right = nq_min(nq_max(last < 0 ? 0 : last / s->stride[1] + 1, plan_.inner), d->out_width);
+    const int64_t macs = out_width * p->table_length * plan_.slots;
     plan_.item_lines = nq_max(ITEM_MACS / macs, 1);
     nq_for(plan_.lines * macs >= PARALLEL_MACS && nq_get_num_threads() > 1,
            nq_ceil_div(plan_.lines, plan_.item_lines), run_item, &plan_);

@@ -19,6 +19,24 @@ extern const nq_feature nq_features[];
  * work is not worth waking a thread) in this thread and in order, else in any order on up to nq_get_num_threads(). */
 void nq_for(int parallel, int64_t count, void (*body)(void *context, int64_t i), void *context);
 
+/* phase.c: one axis of a phase. Along it, output q lies at out_step * q + out_first. Its tap t is the kernel's at
+ * first + t * step, and reads the input at in_step * q + origin + t * tap_step. */
+typedef struct {
+    int64_t taps, first, step;
+    int64_t in_step, origin, tap_step;
+    int64_t out_step, out_first;
+} nq_axis;
+
+/* A phase's part of the kernel. */
+typedef struct {
+    nq_axis axis[3];
+    int64_t pixels;
+} nq_filter;
+
+int nq_phase_count(const nq_conv_shape *shape);
+nq_filter nq_phase_filter(const nq_conv_shape *shape, int32_t phase);
+int64_t nq_out_size(const nq_conv_shape *shape, int axis, int64_t size);         /* of all phases */
+
 /* gemm.c: the activations of a product, as row base pointers can be computed from them.
  *
  *     row p = (image, z, y, x)  -->  base + image * in_stride[0] + z * in_stride[1] + y * in_stride[2] + x * in_stride[3]
@@ -46,7 +64,7 @@ void nq_gemm_run(const nq_gemm *gemm);
 typedef struct {
     const nq_packed *packed;
     const nq_epilogue *epilogue;
-    int64_t images, height, width, out_height, out_width;
+    int64_t images, size[3], out_size[3];
     const uint8_t *in, *zeros;
     uint8_t *out;
 } nq_dwconv;

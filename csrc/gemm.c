@@ -71,21 +71,6 @@ static void next_row(walker *w) {
     start_line(w, 0);
 }
 
-/* A tile whose form the micro-kernel lacks: it stores the accumulators, and ref's epilogue takes them one by one. */
-static void run_tile_by_sums(nq_ukernel *kernel, const nq_tile *tile) {
-    int32_t sums[NQ_MAX_ROWS * NQ_MAX_STRIPS * NQ_STRIP];
-    nq_epilogue bare = *tile->epilogue;
-    nq_tile inner = *tile;
-    bare.form = NQ_FORM_ACCUMULATOR;
-    inner.epilogue = &bare;
-    for (int64_t i = 0; i < tile->row_count; i++)
-        inner.out[i] = (uint8_t *)(sums + i * tile->columns);
-    kernel(&inner);
-    for (int64_t i = 0; i < tile->row_count; i++)
-        for (int64_t n = 0; n < tile->columns; n++)
-            nq_store_ref(tile->epilogue, tile->channel + n, sums[i * tile->columns + n], tile->out[i], n);
-}
-
 static void run_item(void *context, int64_t item) {
     const plan *plan_ = context;
     const nq_gemm *g = plan_->g;
@@ -97,12 +82,12 @@ static void run_item(void *context, int64_t item) {
     const int64_t count = (row_block + 1) * g->rows / plan_->row_blocks - first;
     const int64_t tiles = nq_ceil_div(count, plan_->isa->max_rows[strips]);
     const int64_t block_outputs = p->shape.out_channels / p->blocks;
-    const int native = plan_->isa->forms >> g->epilogue->form & 1;
     nq_tile tile = {
         .taps = g->taps,
         .tap_count = p->taps,
         .quads = nq_ceil_div(p->run, NQ_QUAD),
         .strip_bytes = p->weight_bytes / (p->blocks * p->strips),
+        .pairs_fit = p->pairs_fit,
         .epilogue = g->epilogue,
         .zp_w = p->zero_point,
         .channel = (block * p->strips + strip) * NQ_STRIP,
@@ -122,10 +107,7 @@ static void run_item(void *context, int64_t item) {
         if (p->zero_point)
             for (int64_t r = 0; r < tile.row_count; r++)
                 tile.row_sum[r] = g->row_sums[block * g->rows + row + r];
-        if (native)
-            plan_->isa->gemm[strips][tile.row_count](&tile);
-        else
-            run_tile_by_sums(plan_->isa->gemm[strips][tile.row_count], &tile);
+        plan_->isa->gemm[strips][tile.row_count](&tile);
     }
 }
 
@@ -157,7 +139,7 @@ void nq_gemm_run(const nq_gemm *g) {
         widest--;
     plan_.panels = nq_ceil_div(p->strips, widest);
     const int64_t width = nq_ceil_div(p->strips, plan_.panels);
-    const int64_t macs_per_row = width * NQ_STRIP * p->taps * nq_max(p->run, 1), panels = p->blocks * plan_.panels;
+    const int64_t macs_per_row = width * NQ_STRIP * nq_max(p->taps * p->run, 1), panels = p->blocks * plan_.panels;
     const int parallel = g->rows * panels * macs_per_row >= PARALLEL_MACS && nq_get_num_threads() > 1;
     int64_t item_rows = nq_max(ITEM_MACS / macs_per_row, 1);
     if (parallel)                        /* enough items that no thread waits long for another's last one */

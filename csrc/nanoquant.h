@@ -87,7 +87,7 @@ typedef enum { NQ_REQUANTIZE, NQ_ADD, NQ_MUL, NQ_SCALE_SHIFT, NQ_CLAMP, NQ_LOOKU
 
 typedef struct {
     int32_t op;                          /* nq_op */
-    nq_grid a, b, y;                     /* as far as the operation reads them */
+    nq_grid a, b, y;                     /* as far as the operation reads them; a and b of one dtype */
     int32_t quant_min, quant_max;        /* relu: quant_min = y.zero_point */
     const float *mul, *shift;            /* [columns] */
     const uint8_t *table;                /* [256] */
@@ -127,17 +127,21 @@ nq_status nq_choose_qparams(float min_val, float max_val, int32_t quant_min, int
 
 /* ---- 6. Weights -------------------------------------------------------------------------------------------------- */
 
-/* What a convolution is, apart from its input. Pairs are (height, width). A linear layer is a 1x1 convolution. */
+/* What a convolution is, apart from its input. Triples are (depth, height, width): fewer axes are axes of size 1. A linear
+ * layer is a convolution with a kernel of one pixel. */
 typedef struct {
     int32_t in_channels, out_channels, groups;
-    int32_t kernel[2], stride[2], padding[2], dilation[2];
+    int32_t kernel[3], stride[3], padding[3], dilation[3];
+    int32_t transposed, output_padding[3];
 } nq_conv_shape;
 
 /* Packed weights: int8 weights in the order one instruction set's micro-kernel reads them (drawn in pack.c).
- * The caller fills `shape`, `isa` and `asymmetric`, asks for sizes, points the arrays at its memory and calls nq_pack. */
+ * The caller fills `shape`, `isa`, `phase` and `asymmetric`, asks for sizes, points the arrays at its memory and calls
+ * nq_pack. */
 typedef struct {
     nq_conv_shape shape;
     int32_t isa;
+    int32_t phase;           /* 0, or up to the product of the strides - 1: part of a transposed convolution (phase.c) */
     int32_t asymmetric;      /* 1: weights have zero points                                          */
     int32_t depthwise;       /* strips in a span of a depthwise kernel (dwconv.c); 0: the product's  */
     int32_t merged;          /* groups that share one strip of 16 output channels (block-diagonal)  */
@@ -145,6 +149,7 @@ typedef struct {
     int32_t strips;          /* strips of 16 output channels in each block                           */
     int32_t taps;            /* contiguous runs of input bytes that one output pixel reads           */
     int32_t run;             /* bytes in a run                                                       */
+    int32_t pairs_fit;       /* nq_pack: 1 when u8 * s8 + u8 * s8 fits int16 for all pairs in a quad   */
     int64_t weight_bytes;    /* size of `weights`, 64-byte aligned                                   */
     int64_t table_length;    /* entries of each table: blocks * strips * 16                          */
     void *weights;
@@ -153,10 +158,10 @@ typedef struct {
     int32_t *zero_point;     /* [table_length] zp_w in packed order, or NULL when all are 0          */
 } nq_packed;
 
-/* Fills the other fields of `packed`, but for the four pointers. */
+/* Fills the other fields of `packed` but the four pointers. */
 nq_status nq_pack_sizes(nq_packed *packed);
-/* weights: [out_channels][in_channels / groups][kernel height][kernel width]; zero_point: [out_channels], read only
- * when packed->zero_point is not NULL. */
+/* weights: [out_channels][in_channels / groups][kernel depth][height][width], transposed or not, in every phase the whole
+ * kernel's; zero_point: [out_channels], read only when packed->zero_point is not NULL. */
 nq_status nq_pack(nq_packed *packed, const int8_t *weights, const int32_t *zero_point);
 
 /* ---- 7. Scales --------------------------------------------------------------------------------------------------- */
@@ -206,12 +211,13 @@ nq_status nq_bind(const nq_packed *packed, const nq_binding *binding, nq_epilogu
 
 /* ---- 8. The product ---------------------------------------------------------------------------------------------- */
 
-/* x: [batch][height][width][in_channels] bytes; y: [batch][out_height][out_width][out_channels], both compact.
- * A linear layer over M rows: batch 1, height 1, width M. The workspace is 64-byte aligned and may be NULL for 0. */
-int64_t nq_conv_workspace(const nq_packed *packed, const nq_epilogue *epilogue, int32_t batch, int32_t height,
-                          int32_t width);        /* bytes; -1 on impossible sizes */
-nq_status nq_conv(const nq_packed *packed, const nq_epilogue *epilogue, const void *x, int32_t batch, int32_t height,
-                  int32_t width, void *y, void *workspace, int64_t workspace_bytes);
+/* x: [batch][depth][height][width][in_channels] bytes; y: [batch][out depth][height][width][out_channels], both compact.
+ * packed, epilogue: arrays of one, or, transposed, of one for each phase, in order. A linear layer over M rows: batch, depth and height 1, width M. The
+ * workspace is 64-byte aligned and may be NULL for 0. */
+int64_t nq_conv_workspace(const nq_packed *packed, const nq_epilogue *epilogue, int32_t batch, int32_t depth,
+                          int32_t height, int32_t width);        /* bytes; -1 on impossible sizes */
+nq_status nq_conv(const nq_packed *packed, const nq_epilogue *epilogue, const void *x, int32_t batch, int32_t depth,
+                  int32_t height, int32_t width, void *y, void *workspace, int64_t workspace_bytes);
 
 /* ---- 7. The machine ---------------------------------------------------------------------------------------------- */
 

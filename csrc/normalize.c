@@ -28,7 +28,7 @@ static void run_rows(void *context, int64_t item) {
     const int64_t n = p->cut.columns, first = item * p->cut.item_rows;
     for (int64_t r = first; r < nq_min(first + p->cut.item_rows, p->cut.rows); r++)
         if (p->exponentials)
-            p->rows->softmax(p->x + r * n, n, p->source.flip, p->exponentials, &p->target, p->y + r * n);
+            p->rows->softmax(p->x + r * n, n, (uint8_t)(p->source.is_signed ? 0x80 : 0), p->exponentials, &p->target, p->y + r * n);
         else
             p->rows->layer_norm(p->x + r * n, n, &p->source, p->weight, p->bias, p->eps, &p->target, p->y + r * n);
 }

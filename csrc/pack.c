@@ -1,7 +1,8 @@
 /* pack.c: int8 weights in the order the micro-kernels read them.
  *
  * A convolution is a sum over taps. With channels-last activations, and if dilation is 1, one line of the filter is one
- * contiguous run of input bytes; so a 3x3 filter over C channels has 3 taps with runs of 3 * C bytes:
+ * contiguous run of input bytes; so a 3x3 filter over C channels has 3 taps with runs of 3 * C bytes (and a phase of a
+ * transposed convolution, which phase.c makes of it, is a filter like any other):
  *
  *     input lines   . . [ c0..cC | c0..cC | c0..cC ] . . .      tap 0      . = other pixels
  *                   . . [ c0..cC | c0..cC | c0..cC ] . . .      tap 1
@@ -41,57 +42,100 @@ static int shape_is_sane(const nq_conv_shape *s) {
         return 0;
     if (s->in_channels % s->groups != 0 || s->out_channels % s->groups != 0)
         return 0;
-    for (int axis = 0; axis < 2; axis++)
-        if (s->kernel[axis] < 1 || s->stride[axis] < 1 || s->dilation[axis] < 1 || s->padding[axis] < 0)
+    int64_t pixels = 1, phases = 1;
+    for (int axis = 0; axis < 3; axis++) {
+        if (s->kernel[axis] < 1 || s->stride[axis] < 1 || s->dilation[axis] < 1 || s->padding[axis] < 0 ||
+            s->output_padding[axis] < 0 || (int64_t)s->dilation[axis] * (s->kernel[axis] - 1) > INT32_MAX)
             return 0;
-    return (int64_t)s->in_channels * s->kernel[1] <= INT32_MAX && (int64_t)s->kernel[0] * s->kernel[1] <= INT32_MAX;
+        pixels *= s->kernel[axis];
+        phases *= s->transposed ? s->stride[axis] : 1;
+        if (pixels > INT32_MAX || phases > INT32_MAX)
+            return 0;
+    }
+    return (int64_t)s->in_channels * s->kernel[2] <= INT32_MAX;
 }
 
 nq_status nq_pack_sizes(nq_packed *p) {
     const nq_isa *isa = nq_find_isa(p->isa);
     const nq_conv_shape *s = &p->shape;
-    if (isa == NULL || !shape_is_sane(s))
+    if (isa == NULL || !shape_is_sane(s) || p->phase < 0 || p->phase >= nq_phase_count(s))
         return NQ_BAD_ARGUMENT;
     if (nq_dwconv_sizes(p, isa))
         return NQ_OK;
     p->merged = groups_per_strip(s->groups, s->out_channels / s->groups);
     p->blocks = s->groups / p->merged;
     p->strips = (int32_t)nq_ceil_div(s->out_channels / p->blocks, NQ_STRIP);
-    const int whole_lines = p->blocks == 1 && s->dilation[1] == 1;
-    p->taps = whole_lines ? s->kernel[0] : s->kernel[0] * s->kernel[1];
-    p->run = s->in_channels / p->blocks * (whole_lines ? s->kernel[1] : 1);
+    const nq_filter f = nq_phase_filter(&p->shape, p->phase);
+    const nq_axis *x = &f.axis[2];
+    const int whole_lines = p->blocks == 1 && (x->tap_step == 1 || x->taps == 1);
+    p->taps = (int32_t)(whole_lines && x->taps > 0 ? f.pixels / x->taps : f.pixels);
+    p->run = (int32_t)(s->in_channels / p->blocks * (whole_lines ? x->taps : 1));
     p->table_length = (int64_t)p->blocks * p->strips * NQ_STRIP;
     p->weight_bytes = (int64_t)p->blocks * p->strips * p->taps * nq_ceil_div(p->run, NQ_QUAD) * isa->quad_bytes;
     return NQ_OK;
 }
 
-/* What byte k of run `tap` is multiplied by for an output channel. */
-static int8_t weight_at(const nq_packed *p, const int8_t *weights, int32_t zero_point, int64_t channel, int64_t tap,
-                        int64_t k) {
-    const nq_conv_shape *s = &p->shape;
-    const int64_t pixels = (int64_t)s->kernel[0] * s->kernel[1], pixels_per_tap = pixels / p->taps;
-    const int64_t group_inputs = s->in_channels / s->groups, group_outputs = s->out_channels / s->groups;
-    const int64_t block_inputs = group_inputs * p->merged;
-    const int64_t pixel = tap * pixels_per_tap + k / block_inputs, input = k % block_inputs;
-    if (input / group_inputs != channel / group_outputs % p->merged)
-        return (int8_t)zero_point;
-    return weights[(channel * group_inputs + input % group_inputs) * pixels + pixel];
+/* Which pixel of the whole kernel is number `i` of the filter. */
+static int64_t kernel_pixel(const nq_packed *p, const nq_filter *f, int64_t i) {
+    int64_t pixel = 0, size = 1;
+    for (int axis = 2; axis >= 0; size *= p->shape.kernel[axis--]) {
+        const nq_axis *a = &f->axis[axis];
+        pixel += (a->first + i % a->taps * a->step) * size;
+        i /= a->taps;
+    }
+    return pixel;
 }
 
-static void sum_channel(nq_packed *p, const int8_t *weights, int64_t channel, int32_t zero_point) {
+/* Bytes k .. k+3 of run `tap`, for a strip of output channels that starts at `first`. */
+static void gather_quad(const nq_packed *p, const nq_filter *f, const int8_t *weights, const int32_t *zero_point,
+                        int64_t first, int64_t columns, int64_t tap, int64_t k, int8_t quad[NQ_STRIP][NQ_QUAD]) {
     const nq_conv_shape *s = &p->shape;
-    const int64_t count = (int64_t)(s->in_channels / s->groups) * s->kernel[0] * s->kernel[1];
+    const int64_t pixels = (int64_t)s->kernel[0] * s->kernel[1] * s->kernel[2];
+    const int64_t group_inputs = s->in_channels / s->groups, group_outputs = s->out_channels / s->groups;
+    const int64_t block_inputs = group_inputs * p->merged;
+    for (int64_t j = 0; j < nq_min(NQ_QUAD, p->run - k); j++) {
+        const int64_t pixel = kernel_pixel(p, f, tap * (p->run / block_inputs) + (k + j) / block_inputs);
+        const int64_t input = (k + j) % block_inputs, group = input / group_inputs;
+        for (int64_t n = 0; n < columns; n++) {
+            const int64_t channel = first + n;
+            quad[n][j] = zero_point ? (int8_t)zero_point[channel] : 0;
+            if (group == channel / group_outputs % p->merged)
+                quad[n][j] = weights[(channel * group_inputs + input % group_inputs) * pixels + pixel];
+        }
+    }
+}
+
+/* Sums over the weights of this phase. */
+static void sum_channel(nq_packed *p, const nq_filter *f, const int8_t *weights, int64_t channel, int32_t zero_point) {
+    const nq_conv_shape *s = &p->shape;
+    const int64_t group_inputs = s->in_channels / s->groups;
+    const int64_t pixels = (int64_t)s->kernel[0] * s->kernel[1] * s->kernel[2];
     int64_t sum = 0, magnitude = 0;
-    for (int64_t k = 0; k < count; k++) {
-        int64_t w = weights[channel * count + k] - zero_point;
-        sum += w;
-        magnitude += w < 0 ? -w : w;
+    for (int64_t i = 0; i < f->pixels; i++) {
+        const int8_t *w = weights + channel * group_inputs * pixels + kernel_pixel(p, f, i);
+        for (int64_t c = 0; c < group_inputs; c++) {
+            const int64_t value = w[c * pixels] - zero_point;
+            sum += value;
+            magnitude += value < 0 ? -value : value;
+        }
     }
     p->col_offset[channel] = (int32_t)sum;       /* meaningless beyond int32, where nq_bind refuses the magnitude */
     p->magnitude[channel] = magnitude;
 }
 
-static void pack_strips(nq_packed *p, const nq_isa *isa, const int8_t *weights, const int32_t *zero_point) {
+/* 1 when no two neighbouring products of a quad can add up to more than int16, whatever the activations. */
+static int32_t all_pairs_fit(const int8_t *w, int64_t count) {
+    for (int64_t i = 0; i < count; i += 2) {
+        const int high = (w[i] > 0 ? w[i] : 0) + (w[i + 1] > 0 ? w[i + 1] : 0);
+        const int low = (w[i] < 0 ? w[i] : 0) + (w[i + 1] < 0 ? w[i + 1] : 0);
+        if (255 * high > INT16_MAX || 255 * low < INT16_MIN)
+            return 0;
+    }
+    return 1;
+}
+
+static void pack_strips(nq_packed *p, const nq_isa *isa, const nq_filter *f, const int8_t *weights,
+                        const int32_t *zero_point) {
     const int64_t block_outputs = p->shape.out_channels / p->blocks;
     uint8_t *out = p->weights;
     for (int64_t block = 0; block < p->blocks; block++)
@@ -101,16 +145,14 @@ static void pack_strips(nq_packed *p, const nq_isa *isa, const int8_t *weights, 
             for (int64_t tap = 0; tap < p->taps; tap++)
                 for (int64_t k = 0; k < p->run; k += NQ_QUAD, out += isa->quad_bytes) {
                     int8_t quad[NQ_STRIP][NQ_QUAD] = {{0}};
-                    for (int64_t n = 0; n < columns; n++)
-                        for (int64_t j = 0; j < nq_min(NQ_QUAD, p->run - k); j++)
-                            quad[n][j] = weight_at(p, weights, p->zero_point ? zero_point[first + n] : 0, first + n,
-                                                   tap, k + j);
+                    gather_quad(p, f, weights, p->zero_point ? zero_point : NULL, first, columns, tap, k, quad);
                     isa->pack_quad((const int8_t (*)[NQ_QUAD])quad, out);
                 }
             if (p->zero_point)
                 for (int64_t n = 0; n < NQ_STRIP; n++)
                     p->zero_point[(block * p->strips + strip) * NQ_STRIP + n] = n < columns ? zero_point[first + n] : 0;
         }
+    p->pairs_fit = all_pairs_fit(p->weights, p->weight_bytes);
 }
 
 nq_status nq_pack(nq_packed *p, const int8_t *weights, const int32_t *zero_point) {
@@ -118,11 +160,12 @@ nq_status nq_pack(nq_packed *p, const int8_t *weights, const int32_t *zero_point
     if (nq_pack_sizes(&sizes) != NQ_OK || sizes.table_length != p->table_length || sizes.depthwise != p->depthwise ||
         sizes.weight_bytes != p->weight_bytes || (p->asymmetric && (p->zero_point == NULL || zero_point == NULL)))
         return NQ_BAD_ARGUMENT;
+    const nq_filter f = nq_phase_filter(&p->shape, p->phase);
     if (p->depthwise)
         nq_dwconv_pack(p, nq_find_isa(p->isa), weights, zero_point);
     else
-        pack_strips(p, nq_find_isa(p->isa), weights, zero_point);
+        pack_strips(p, nq_find_isa(p->isa), &f, weights, zero_point);
     for (int64_t channel = 0; channel < p->shape.out_channels; channel++)
-        sum_channel(p, weights, channel, p->asymmetric ? zero_point[channel] : 0);
+        sum_channel(p, &f, weights, channel, p->asymmetric ? zero_point[channel] : 0);
     return NQ_OK;
 }

@@ -12,12 +12,10 @@
 
 typedef struct {
     const nq_pointwise *operation;
-    nq_point_row *row;
+    nq_point_kernel *kernel;
     nq_point point;
     nq_cut cut;
-    const uint8_t *a, *b;
-    uint8_t *y;
-    int64_t a_stride, b_stride, y_stride;
+    nq_area area;
 } pass;
 
 int nq_grid_is_sane(const nq_grid *grid) {
@@ -28,13 +26,7 @@ int nq_grid_is_sane(const nq_grid *grid) {
 int nq_scale_is_sane(float scale) { return scale >= FLT_MIN && scale <= FLT_MAX; }
 
 nq_source nq_source_of(const nq_grid *grid) {
-    const uint8_t flip = grid->dtype == NQ_S8 ? 0x80 : 0;
-    return (nq_source){
-        .scale = grid->scale,
-        .offset = -(grid->scale * (float)grid->zero_point),
-        .base = grid->zero_point + flip,
-        .flip = flip,
-    };
+    return (nq_source){grid->scale, -(grid->scale * (float)grid->zero_point), grid->zero_point, grid->dtype == NQ_S8};
 }
 
 nq_target nq_target_of(const nq_grid *grid, int32_t quant_min, int32_t quant_max) {
@@ -82,7 +74,7 @@ static int operation_is_sane(const nq_pointwise *o, int64_t columns) {
         for (int64_t c = 0; c < columns; c++)
             if (!(o->mul[c] >= -FLT_MAX && o->mul[c] <= FLT_MAX && o->shift[c] >= -FLT_MAX && o->shift[c] <= FLT_MAX))
                 return 0;
-    return o->op == NQ_CLAMP || (nq_grid_is_sane(&o->a) && (!binary || nq_grid_is_sane(&o->b)));
+    return o->op == NQ_CLAMP || (nq_grid_is_sane(&o->a) && (!binary || (nq_grid_is_sane(&o->b) && o->b.dtype == o->a.dtype)));
 }
 
 static void run_item(void *context, int64_t item) {
@@ -93,9 +85,13 @@ static void run_item(void *context, int64_t item) {
         point.mul += piece.column;
         point.shift += piece.column;
     }
-    for (int64_t r = piece.row; r < piece.row + piece.rows; r++)
-        p->row(&point, p->a + r * p->a_stride + piece.column, p->b + r * p->b_stride + piece.column, piece.columns,
-               p->y + r * p->y_stride + piece.column);
+    nq_area area = p->area;
+    area.rows = piece.rows;
+    area.columns = piece.columns;
+    area.a += piece.row * area.a_stride + piece.column;
+    area.b += piece.row * area.b_stride + piece.column;
+    area.y += piece.row * area.y_stride + piece.column;
+    p->kernel(&point, &area);
 }
 
 nq_status nq_point_rows(int isa, const nq_pointwise *o, int64_t rows, int64_t columns, const void *a, int64_t a_stride,
@@ -117,10 +113,10 @@ nq_status nq_point_rows(int isa, const nq_pointwise *o, int64_t rows, int64_t co
         columns = count;
         rows = 1;
     }
-    pass p = {.operation = o, .row = found->rows->point[o->op], .cut = nq_cut_rows(rows, columns), .a = a, .b = b, .y = y,
-              .a_stride = a_stride, .b_stride = b_stride, .y_stride = y_stride};
+    pass p = {.operation = o, .kernel = found->rows->point[o->op], .cut = nq_cut_rows(rows, columns),
+              .area = {.a = a, .b = b, .y = y, .a_stride = a_stride, .b_stride = b_stride, .y_stride = y_stride}};
     p.point = (nq_point){
-        .a = nq_source_of(&o->a),
+        .a = nq_source_of(o->op == NQ_CLAMP ? &o->y : &o->a),
         .b = nq_source_of(&o->b),
         .y = nq_target_of(&o->y, o->quant_min, o->quant_max),
         .multiplier = o->a.scale * o->b.scale * (1.0f / o->y.scale),
@@ -128,10 +124,6 @@ nq_status nq_point_rows(int isa, const nq_pointwise *o, int64_t rows, int64_t co
         .shift = o->shift,
         .table = o->table,
     };
-    if (o->op == NQ_ADD) {
-        p.point.a.base = p.point.a.flip;
-        p.point.b.base = p.point.b.flip;
-    }
     nq_for(p.cut.parallel, p.cut.items, run_item, &p);
     return NQ_OK;
 }

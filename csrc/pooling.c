@@ -14,7 +14,6 @@ enum { MAX_TAPS = 65535 };
 typedef struct {
     const nq_pooling *p;
     const nq_rows *rows;
-    nq_source source;
     nq_target target;
     const uint8_t *x;
     uint8_t *y;
@@ -25,6 +24,10 @@ typedef struct {
     int64_t first, taps, counted;
 } span;
 
+static int64_t taps_in(int64_t length, int64_t dilation) {
+    return dilation == 1 ? length : nq_ceil_div(length, dilation);       /* divisions would be felt */
+}
+
 static span span_of(const nq_pooling *p, int axis, int64_t o) {
     const int64_t size = p->size[axis], out = p->out[axis], dilation = p->dilation[axis];
     if (p->adaptive) {
@@ -32,26 +35,27 @@ static span span_of(const nq_pooling *p, int axis, int64_t o) {
         return (span){first, taps, taps};
     }
     const int64_t start = o * p->stride[axis] - p->padding[axis];
-    const int64_t skipped = start < 0 ? nq_ceil_div(-start, dilation) : 0, first = start + skipped * dilation;
-    const int64_t inside = first < size ? nq_ceil_div(size - first, dilation) : 0;
+    const int64_t skipped = start < 0 ? taps_in(-start, dilation) : 0, first = start + skipped * dilation;
+    const int64_t inside = first < size ? taps_in(size - first, dilation) : 0;
     const int64_t taps = nq_max(nq_min(p->kernel[axis] - skipped, inside), 0);
     const int64_t reach = nq_min(p->kernel[axis], size + p->padding[axis] - start);
     return (span){first, taps, p->include_padding ? reach : taps};
 }
 
 /* A mean over more taps than float32 counts exactly; double does. */
-static void average_large(const pass *s, const nq_window *w, double divisor, uint8_t *y) {
-    for (int64_t c = 0; c < s->p->channels; c++) {
-        int64_t sum = -w->height * w->width * s->source.base;
+static void average_large(const pass *s, const nq_window *w, int64_t channels, double divisor, uint8_t *y) {
+    for (int64_t c = 0; c < channels; c++) {
+        int64_t sum = -w->height * w->width * s->target.zero_point;
         for (int64_t i = 0; i < w->height; i++)
             for (int64_t j = 0; j < w->width; j++)
-                sum += w->x[i * w->line_stride + j * w->pixel_stride + c] ^ s->source.flip;
+                sum += w->x[i * w->line_stride + j * w->pixel_stride + c] ^ s->target.flip;
         const int64_t mean = nq_rint64((double)sum / divisor), lo = -s->target.zero_point, hi = 255 + lo;
         y[c] = (uint8_t)((nq_min(nq_max(mean, lo), hi) - lo) ^ s->target.flip);
     }
 }
 
-static void pool_pixel(const pass *s, const uint8_t *image, span rows, span columns, uint8_t *y) {
+/* Pixels whose windows follow each other pixel by pixel are one long pixel: `channels` counts all of theirs. */
+static void pool_pixels(const pass *s, const uint8_t *image, span rows, span columns, int64_t channels, uint8_t *y) {
     const nq_pooling *p = s->p;
     const int64_t line = p->size[1] * p->channels;
     const nq_window w = {
@@ -62,14 +66,14 @@ static void pool_pixel(const pass *s, const uint8_t *image, span rows, span colu
         .pixel_stride = p->channels * p->dilation[1],
     };
     if (!p->average) {
-        s->rows->max_window(&w, p->channels, s->source.flip, y);
+        s->rows->max_window(&w, channels, s->target.flip, y);
         return;
     }
     const int64_t divisor = p->divisor ? p->divisor : nq_max(rows.counted * columns.counted, 1);
     if (divisor > MAX_TAPS || w.height * w.width > MAX_TAPS)
-        average_large(s, &w, (double)divisor, y);
+        average_large(s, &w, channels, (double)divisor, y);
     else
-        s->rows->average_window(&w, p->channels, &s->source, &s->target, (float)divisor, y);
+        s->rows->average_window(&w, channels, &s->target, (float)divisor, y);
 }
 
 /* Item i is line i of the output, counted over all images. */
@@ -78,8 +82,15 @@ static void pool_line(void *context, int64_t item) {
     const nq_pooling *p = s->p;
     const uint8_t *image = s->x + item / p->out[0] * p->size[0] * p->size[1] * p->channels;
     const span rows = span_of(p, 0, item % p->out[0]);
-    for (int64_t o = 0; o < p->out[1]; o++)
-        pool_pixel(s, image, rows, span_of(p, 1, o), s->y + (item * p->out[1] + o) * p->channels);
+    for (int64_t o = 0, count; o < p->out[1]; o += count) {
+        const span first = span_of(p, 1, o);
+        for (count = 1; !p->adaptive && p->stride[1] == 1 && o + count < p->out[1]; count++) {
+            const span next = span_of(p, 1, o + count);
+            if (next.first != first.first + count || next.taps != first.taps || next.counted != first.counted)
+                break;
+        }
+        pool_pixels(s, image, rows, first, count * p->channels, s->y + (item * p->out[1] + o) * p->channels);
+    }
 }
 
 static int pooling_is_sane(const nq_pooling *p) {
@@ -105,7 +116,7 @@ nq_status nq_pool(int isa, const nq_pooling *p, const void *x, void *y) {
         return NQ_BAD_ARGUMENT;
     const nq_grid grid = {1.0f, p->zero_point, p->dtype};
     const int32_t low = p->dtype == NQ_S8 ? -128 : 0;
-    pass s = {.p = p, .rows = found->rows, .source = nq_source_of(&grid), .target = nq_target_of(&grid, low, low + 255),
+    pass s = {.p = p, .rows = found->rows, .target = nq_target_of(&grid, low, low + 255),
               .x = x, .y = y};
     const int64_t lines = (int64_t)p->batch * p->out[0];
     const int64_t taps = p->adaptive ? 1 : (int64_t)p->kernel[0] * p->kernel[1];

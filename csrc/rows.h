@@ -4,13 +4,13 @@
  * from the vocabulary that was included before, ref/vec_scalar.h says what they mean, and x86/vec_*.h say how they are
  * done with 8 or 16 lanes. So instruction sets cannot drift apart, and a new one is one page.
  *
- *     bytes  --widen-->  int32 steps  --to_float-->  floats  --arithmetic-->  floats  --to_int, narrow-->  bytes
- *              ^ flip, - base                                                   limit, + zero_point, lo, ^ flip
+ *     bytes  --widen-->  int32  --to_float-->  floats  --arithmetic-->  floats  --to_int, narrow-->  bytes
+ *                        - zero_point                                   limit, + zero_point, lo, ^ flip
  *
  *     a row     |<- BLOCK = 4 W ->|<- BLOCK ->|  ...  |<- rest ->|       the rest goes through a block on the stack,
  *                                                                        so that nothing is touched beyond the row
  *
- * int8 data is seen as uint8 by q ^ 0x80 = q + 128 ("flip"). */
+ * Arguments called `const int` are known at compile time: each of their values gets a loop of its own. */
 #ifndef NQ_ROWS_H
 #define NQ_ROWS_H
 
@@ -34,9 +34,15 @@ INLINE void store_some(uint8_t *y, vb x, int64_t left) {
     memcpy(y, rest, (size_t)left);
 }
 
-/* W integers as float32: q - base, exact. */
-INLINE vf read_steps(const uint8_t *x, const nq_source *s) {
-    return to_float((widen(x) ^ all_ints(s->flip)) - all_ints(s->base));
+/* W integers, and how far they lie from the zero point as float32, exact. */
+INLINE vi read(const uint8_t *x, const int is_signed) { return is_signed ? widen_signed(x) : widen(x); }
+
+INLINE vf read_steps(const uint8_t *x, const nq_source *s, const int is_signed) {
+    return to_float(read(x, is_signed) - all_ints(s->zero_point));
+}
+
+INLINE vf read_real(const uint8_t *x, const nq_source *s, const int is_signed) {
+    return fused(all(s->scale), to_float(read(x, is_signed)), all(s->offset));
 }
 
 /* 4 W floats, in steps of the output, to bytes: max(rint(min(v, limit)) + zero_point, lo). NaN becomes the limit. */
@@ -78,48 +84,53 @@ static int quantize(const float *x, int64_t count, const nq_target *target, uint
     return any(nan);
 }
 
-INLINE void dequantize_block(const uint8_t *q, const nq_source *s, float *x) {
+INLINE void dequantize_block(const uint8_t *q, const nq_source *s, const int is_signed, float *x) {
     UNROLL for (int j = 0; j < 4; j++)
-        store(x + j * W, all(s->scale) * read_steps(q + j * W, s));
+        store(x + j * W, all(s->scale) * read_steps(q + j * W, s, is_signed));
 }
 
-static void dequantize(const uint8_t *q, int64_t count, const nq_source *source, float *x) {
+INLINE void dequantize_row(const uint8_t *q, int64_t count, const nq_source *source, const int is_signed, float *x) {
     const nq_source s = *source;
     int64_t i = 0;
     for (; i + BLOCK <= count; i += BLOCK)
-        dequantize_block(q + i, &s, x + i);
+        dequantize_block(q + i, &s, is_signed, x + i);
     if (i < count) {
-        uint8_t rest[BLOCK] = {0};
+        uint8_t rest[BLOCK];
         float floats[BLOCK];
-        memcpy(rest, q + i, (size_t)(count - i));
-        dequantize_block(rest, &s, floats);
+        store_bytes(rest, load_some(q + i, count - i, 0));
+        dequantize_block(rest, &s, is_signed, floats);
         memcpy(x + i, floats, (size_t)(count - i) * sizeof *x);
     }
 }
 
-/* ---- bytes to bytes ---------------------------------------------------------------------------------------------- */
-
-/* W results of an operation, in steps of y. `mul` and `shift` are read by NQ_SCALE_SHIFT only. */
-INLINE vf apply(const int op, const nq_point *p, const uint8_t *a, const uint8_t *b, const float *mul,
-                const float *shift, const int at) {
-    const vf x = read_steps(a + at, &p->a);
-    if (op == NQ_REQUANTIZE)
-        return all(p->a.scale) * x * all(p->y.inv_scale);
-    if (op == NQ_SCALE_SHIFT)
-        return fused(x, load(mul + at), load(shift + at));
-    const vf z = read_steps(b + at, &p->b);
-    if (op == NQ_MUL)
-        return x * z * all(p->multiplier);
-    return (fused(all(p->a.scale), x, all(p->a.offset)) + fused(all(p->b.scale), z, all(p->b.offset))) *
-           all(p->y.inv_scale);
+static void dequantize(const uint8_t *q, int64_t count, const nq_source *source, float *x) {
+    if (source->is_signed)
+        dequantize_row(q, count, source, 1, x);
+    else
+        dequantize_row(q, count, source, 0, x);
 }
 
-INLINE void point_block(const int op, const nq_point *p, const uint8_t *a, const uint8_t *b, const float *mul,
-                        const float *shift, uint8_t *y) {
+/* ---- bytes to bytes ---------------------------------------------------------------------------------------------- */
+
+/* W results of an operation at `at`, in steps of y. */
+INLINE vf apply(const int op, const int is_signed, const nq_point *p, const uint8_t *a, const uint8_t *b,
+                const float *mul, const float *shift, const int at) {
+    if (op == NQ_ADD)
+        return (read_real(a + at, &p->a, is_signed) + read_real(b + at, &p->b, is_signed)) * all(p->y.inv_scale);
+    const vf x = read_steps(a + at, &p->a, is_signed);
+    if (op == NQ_MUL)
+        return x * read_steps(b + at, &p->b, is_signed) * all(p->multiplier);
+    if (op == NQ_SCALE_SHIFT)
+        return fused(x, load(mul + at), load(shift + at));
+    return all(p->a.scale) * x * all(p->y.inv_scale);
+}
+
+INLINE void point_block(const int op, const int is_signed, const nq_point *p, const uint8_t *a, const uint8_t *b,
+                        const float *mul, const float *shift, uint8_t *y) {
     vf v[4];
     if (op == NQ_CLAMP) {
-        vb x = lesser_bytes(load_bytes(a) ^ all_bytes(p->y.flip), all_bytes(p->y.hi));
-        store_bytes(y, greater_bytes(x, all_bytes(p->y.lo)) ^ all_bytes(p->y.flip));
+        const vb flip = all_bytes(is_signed ? 0x80 : 0), x = load_bytes(a) ^ flip;
+        store_bytes(y, greater_bytes(lesser_bytes(x, all_bytes(p->y.hi)), all_bytes(p->y.lo)) ^ flip);
         return;
     }
     if (op == NQ_LOOKUP) {
@@ -127,45 +138,52 @@ INLINE void point_block(const int op, const nq_point *p, const uint8_t *a, const
         return;
     }
     UNROLL for (int j = 0; j < 4; j++)
-        v[j] = apply(op, p, a, b, mul, shift, j * W);
+        v[j] = apply(op, is_signed, p, a, b, mul, shift, j * W);
     store_bytes(y, write_steps(v, &p->y));
 }
 
-/* The row of `op`. What an operation does not read is not touched: a stands in for b, zeros for mul and shift. */
-INLINE void point_row(const int op, const nq_point *point, const uint8_t *a, const uint8_t *b, int64_t count,
-                      uint8_t *y) {
-    const nq_point p = *point;
-    const int binary = op == NQ_ADD || op == NQ_MUL, channels = op == NQ_SCALE_SHIFT;
+/* What an operation does not read is not touched: then b is a, and mul and shift are zeros. */
+INLINE void point_row(const int op, const int is_signed, const nq_point *p, const uint8_t *a, const uint8_t *b,
+                      int64_t count, uint8_t *y) {
+    const int channels = op == NQ_SCALE_SHIFT;
     int64_t i = 0;
     for (; i + BLOCK <= count; i += BLOCK)
-        point_block(op, &p, a + i, b + i, channels ? p.mul + i : NULL, channels ? p.shift + i : NULL, y + i);
+        point_block(op, is_signed, p, a + i, b + i, channels ? p->mul + i : NULL, channels ? p->shift + i : NULL, y + i);
     if (i < count) {
-        const size_t left = (size_t)(count - i);
-        uint8_t a_rest[BLOCK] = {0}, b_rest[BLOCK] = {0}, bytes[BLOCK];
+        uint8_t a_rest[BLOCK], b_rest[BLOCK], bytes[BLOCK];
         float mul[BLOCK] = {0}, shift[BLOCK] = {0};
-        memcpy(a_rest, a + i, left);
-        if (binary)
-            memcpy(b_rest, b + i, left);
+        store_bytes(a_rest, load_some(a + i, count - i, 0));
+        store_bytes(b_rest, load_some(b + i, count - i, 0));
         if (channels) {
-            memcpy(mul, p.mul + i, left * sizeof *mul);
-            memcpy(shift, p.shift + i, left * sizeof *shift);
+            memcpy(mul, p->mul + i, (size_t)(count - i) * sizeof *mul);
+            memcpy(shift, p->shift + i, (size_t)(count - i) * sizeof *shift);
         }
-        point_block(op, &p, a_rest, b_rest, mul, shift, bytes);
-        memcpy(y + i, bytes, left);
+        point_block(op, is_signed, p, a_rest, b_rest, mul, shift, bytes);
+        memcpy(y + i, bytes, (size_t)(count - i));
     }
 }
 
-#define POINT_ROW(NAME, OP)                                                                                            \
-    static void NAME(const nq_point *p, const uint8_t *a, const uint8_t *b, int64_t count, uint8_t *y) {               \
-        point_row(OP, p, a, b, count, y);                                                                              \
+INLINE void point_rows(const int op, const int is_signed, const nq_point *point, const nq_area *area) {
+    const nq_point p = *point;           /* copies, which stores to y cannot change: they stay in registers */
+    const nq_area r = *area;
+    for (int64_t i = 0; i < r.rows; i++)
+        point_row(op, is_signed, &p, r.a + i * r.a_stride, r.b + i * r.b_stride, r.columns, r.y + i * r.y_stride);
+}
+
+#define POINT_KERNEL(NAME, OP)                                                                                         \
+    static void NAME(const nq_point *p, const nq_area *area) {                                                         \
+        if (p->a.is_signed)                                                                                            \
+            point_rows(OP, 1, p, area);                                                                                \
+        else                                                                                                           \
+            point_rows(OP, 0, p, area);                                                                                \
     }
 
-POINT_ROW(requantize, NQ_REQUANTIZE)
-POINT_ROW(add, NQ_ADD)
-POINT_ROW(mul, NQ_MUL)
-POINT_ROW(scale_shift, NQ_SCALE_SHIFT)
-POINT_ROW(clamp, NQ_CLAMP)
-POINT_ROW(look_up, NQ_LOOKUP)
+POINT_KERNEL(requantize, NQ_REQUANTIZE)
+POINT_KERNEL(add, NQ_ADD)
+POINT_KERNEL(mul, NQ_MUL)
+POINT_KERNEL(scale_shift, NQ_SCALE_SHIFT)
+POINT_KERNEL(clamp, NQ_CLAMP)
+POINT_KERNEL(look_up, NQ_LOOKUP)
 
 static int64_t sum_bytes(const uint8_t *x, int64_t count) {
     enum { FLUSH = 1 << 20 };            /* blocks until a lane of int32 might be full */

@@ -40,7 +40,8 @@ static void softmax(const uint8_t *x, int64_t count, uint8_t flip, const int32_t
 }
 
 /* Sums over the row: steps and their squares. */
-INLINE void moments(const uint8_t *x, int64_t count, const nq_source *s, int64_t *sum, int64_t *squares) {
+INLINE void moments(const uint8_t *x, int64_t count, const nq_source *s, const int is_signed, int64_t *sum,
+                    int64_t *squares) {
     enum { FLUSH = 8192 };               /* blocks until a lane of int32 might be full: 4 * 255^2 * 8192 < 2^31 */
     *sum = *squares = 0;
     while (count > 0) {
@@ -48,9 +49,9 @@ INLINE void moments(const uint8_t *x, int64_t count, const nq_source *s, int64_t
         int32_t stored[2][W];
         for (int64_t block = 0; block < FLUSH && count > 0; block++, x += BLOCK, count -= BLOCK) {
             uint8_t bytes[BLOCK];
-            store_bytes(bytes, load_some(x, count, (uint8_t)(s->base ^ s->flip)));       /* its steps are 0 */
+            store_bytes(bytes, load_some(x, count, (uint8_t)s->zero_point));       /* its steps are 0 */
             UNROLL for (int j = 0; j < 4; j++) {
-                const vi steps = (widen(bytes + j * W) ^ all_ints(s->flip)) - all_ints(s->base);
+                const vi steps = read(bytes + j * W, is_signed) - all_ints(s->zero_point);
                 lanes[0] = lanes[0] + steps;
                 lanes[1] = lanes[1] + steps * steps;
             }
@@ -63,12 +64,12 @@ INLINE void moments(const uint8_t *x, int64_t count, const nq_source *s, int64_t
     }
 }
 
-static void layer_norm(const uint8_t *x, int64_t count, const nq_source *source, const float *weight, const float *bias,
-                       double eps, const nq_target *target, uint8_t *y) {
+INLINE void layer_norm_row(const uint8_t *x, int64_t count, const nq_source *source, const int is_signed,
+                           const float *weight, const float *bias, double eps, const nq_target *target, uint8_t *y) {
     const nq_source s = *source;
     const nq_target t = *target;
     int64_t sum, squares;
-    moments(x, count, &s, &sum, &squares);
+    moments(x, count, &s, is_signed, &sum, &squares);
     const double scale = (double)s.scale, n = (double)count;
     const double variance = (double)(count * squares - sum * sum) / (n * n) * (scale * scale) + eps;
     const float mean = (float)((double)sum / n), factor = (float)(scale / __builtin_sqrt(variance));
@@ -88,11 +89,19 @@ static void layer_norm(const uint8_t *x, int64_t count, const nq_source *source,
         }
         store_bytes(bytes, load_some(x + i, left, 0));
         UNROLL for (int j = 0; j < 4; j++) {
-            const vf normal = (read_steps(bytes + j * W, &s) - all(mean)) * all(factor);
+            const vf normal = (read_steps(bytes + j * W, &s, is_signed) - all(mean)) * all(factor);
             v[j] = (normal * load(w + j * W) + load(b + j * W)) * all(t.inv_scale);
         }
         store_some(y + i, write_steps(v, &t), left);
     }
+}
+
+static void layer_norm(const uint8_t *x, int64_t count, const nq_source *s, const float *weight, const float *bias,
+                       double eps, const nq_target *t, uint8_t *y) {
+    if (s->is_signed)
+        layer_norm_row(x, count, s, 1, weight, bias, eps, t, y);
+    else
+        layer_norm_row(x, count, s, 0, weight, bias, eps, t, y);
 }
 
 /* Least and greatest of count >= 1 floats; returns 1 when there is a NaN. */

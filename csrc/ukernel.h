@@ -37,7 +37,7 @@
 enum {
     NQ_STRIP = 16,       /* output channels in a strip */
     NQ_QUAD = 4,         /* bytes of a run that one step of a micro-kernel consumes */
-    NQ_MAX_ROWS = 8,
+    NQ_MAX_ROWS = 16,
     NQ_MAX_STRIPS = 4,
     NQ_CHAINS = 2        /* at most, in an instruction set */
 };
@@ -50,6 +50,7 @@ typedef struct {
     int64_t quads;
     const uint8_t *weights;      /* of the tile's first strip */
     int64_t strip_bytes;
+    int pairs_fit;               /* of the packed weights */
     const nq_epilogue *epilogue;
     const int32_t *zp_w;         /* packed tables' zero points, or NULL: then row_sum is not read */
     int32_t row_sum[NQ_MAX_ROWS];
@@ -105,26 +106,20 @@ typedef struct {
     void (*pack_quad)(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed);
 } nq_depthwise;
 
-/* Forms of an epilogue as bits. A micro-kernel that lacks one is asked for accumulators, and ref applies the form. */
-enum {
-    NQ_ALL_FORMS = (1 << (NQ_FORM_D_TWO_STEP + 1)) - 1,
-    NQ_FLOAT_FORMS = NQ_ALL_FORMS & ~(1 << NQ_FORM_C_DOUBLE | 1 << NQ_FORM_C_SINGLE)
-};
-
 /* ---- Rows -------------------------------------------------------------------------------------------------------
  *
- * What is done between products runs over rows of contiguous elements (rows.h draws it). 8-bit data is seen as uint8:
- * int8 arrives as q ^ 0x80, and so it leaves ("flip"). */
+ * What is done between products runs over rows of contiguous elements (rows.h draws it). */
 
-/* How bytes are read: steps = (byte ^ flip) - base. base = zero_point + flip counts from the zero point; base = flip
- * gives the integer itself, and the float it means is fma(scale, steps, offset) with offset = -(scale * zero_point). */
+/* How bytes are read: the integer q is the byte, as uint8 or int8; steps = q - zero_point. The float that q means is
+ * scale * steps, or, rounded once less, fma(scale, q, offset) with offset = -(scale * zero_point). */
 typedef struct {
     float scale, offset;
-    int32_t base;
-    uint8_t flip;
+    int32_t zero_point;
+    int is_signed;
 } nq_source;
 
-/* How steps are written: byte = max(rint(min(steps, limit)) + zero_point, lo) ^ flip, as uint8; limit = hi - zero_point. */
+/* How steps are written: byte = max(rint(min(steps, limit)) + zero_point, lo) ^ flip, as uint8; limit = hi - zero_point.
+ * An int8 output is flipped: q ^ 0x80 = q + 128, and so are the zero point and the limits here. */
 typedef struct {
     float inv_scale, limit;
     int32_t zero_point;
@@ -140,7 +135,14 @@ typedef struct {
     const uint8_t *table;        /* NQ_LOOKUP: 256 bytes */
 } nq_point;
 
-typedef void nq_point_row(const nq_point *p, const uint8_t *a, const uint8_t *b, int64_t count, uint8_t *y);
+/* Rows of `columns` bytes, each its stride behind the one before. */
+typedef struct {
+    const uint8_t *a, *b;
+    uint8_t *y;
+    int64_t a_stride, b_stride, y_stride, rows, columns;
+} nq_area;
+
+typedef void nq_point_kernel(const nq_point *p, const nq_area *area);
 
 /* One output pixel of a pooling layer: where its window lies. Strides in bytes, at most 65535 taps. */
 typedef struct {
@@ -152,10 +154,9 @@ typedef struct {
 typedef struct {
     int (*quantize)(const float *x, int64_t count, const nq_target *t, uint8_t *q);      /* 1: x holds a NaN */
     void (*dequantize)(const uint8_t *q, int64_t count, const nq_source *s, float *x);
-    nq_point_row *point[NQ_OP_COUNT];                                                    /* one for each nq_op */
+    nq_point_kernel *point[NQ_OP_COUNT];                                                    /* one for each nq_op */
     void (*max_window)(const nq_window *w, int64_t channels, uint8_t flip, uint8_t *y);
-    void (*average_window)(const nq_window *w, int64_t channels, const nq_source *s, const nq_target *t, float divisor,
-                           uint8_t *y);
+    void (*average_window)(const nq_window *w, int64_t channels, const nq_target *t, float divisor, uint8_t *y);
     void (*softmax)(const uint8_t *x, int64_t count, uint8_t flip, const int32_t exponentials[256], const nq_target *t,
                     uint8_t *y);
     void (*layer_norm)(const uint8_t *x, int64_t count, const nq_source *s, const float *weight, const float *bias,
@@ -185,7 +186,6 @@ typedef struct {
     int max_rows[NQ_MAX_STRIPS + 1];                         /* tallest tile for each width; 0: no such width */
     nq_ukernel *gemm[NQ_MAX_STRIPS + 1][NQ_MAX_ROWS + 1];    /* [strips][rows] */
     const nq_depthwise *depthwise;       /* NULL: the product serves */
-    int forms;                                               /* that all of them apply */
 
     const nq_rows *rows;
 
@@ -198,7 +198,7 @@ void nq_store_ref(const nq_epilogue *e, int64_t channel, int32_t acc, uint8_t *o
 extern const nq_isa nq_isa_ref;
 extern const nq_rows nq_rows_ref;
 #if defined(__x86_64__)
-extern const nq_isa nq_isa_avx2, nq_isa_avxvnni, nq_isa_avx512vl, nq_isa_avx512vnni;
+extern const nq_isa nq_isa_avx2, nq_isa_avx512bw, nq_isa_avx512vl, nq_isa_avxvnni, nq_isa_avx512vnni;
 extern const nq_rows nq_rows_avx2, nq_rows_avx512;
 extern const nq_depthwise nq_depthwise_avx2, nq_depthwise_avxvnni, nq_depthwise_avx512vl, nq_depthwise_avx512vnni;
 #endif

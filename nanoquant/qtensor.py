@@ -14,6 +14,7 @@ Before: `affine`, `kernels`. After: `nanoquant.nn`.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,10 @@ from .autograd.tensor import Tensor, apply
 from .kernels import native
 from .qparams import QParams
 from .scheme import (
+    QDTYPES,
     QDType,
     QScheme,
+    check_dtype,
     per_channel_affine,
     per_channel_affine_float_qparams,
     per_group_affine,
@@ -127,13 +130,10 @@ class QTensor(Shaped):
         q = self.qparams
         if not native_affine(q):
             return without_gradient(dequantize_as(self.values, q), self.origin)
-        if q.axis is None and self.ndim == 4:
-            flat = self.channels_last()
-            x = native.dequantize(flat, (1, 1, flat.size), *_scales(q), *_whole_range(q.dtype))
-            return without_gradient(x.transpose(0, 3, 1, 2), self.origin)
-        array = np.asarray(self.values, order="C")
-        x = native.dequantize(array, _channels_of(array.shape, q.axis), *_scales(q), *_whole_range(q.dtype))
-        return without_gradient(x, self.origin)
+        image = self.values.ndim == 4 and q.axis is None
+        array = self.channels_last() if image else np.asarray(self.values, order="C")
+        x = native.dequantize(array, _affine(q, array.shape))
+        return without_gradient(x.transpose(0, 3, 1, 2) if image else x, self.origin)
 
     def channels_last(self) -> NDArray[Any]:
         """An image's integers as (batch, height, width, channels), compact in memory; no copy if they lie so already."""
@@ -246,9 +246,7 @@ def quantize(x: ArrayLike, qparams: QParams) -> QTensor:
         return QTensor(quantize_as(values, qparams), qparams, origin)
     image = values.ndim == 4 and qparams.axis is None
     array = np.asarray(values.transpose(0, 2, 3, 1) if image else values, order="C")
-    q = native.quantize(
-        array, _channels_of(array.shape, qparams.axis), *_scales(qparams), qparams.dtype.storage, *qparams.limits
-    )
+    q = native.quantize(array, _affine(qparams, array.shape))
     return QTensor(q.transpose(0, 3, 1, 2) if image else q, qparams, origin)
 
 
@@ -262,12 +260,7 @@ def quantize_per_tensor(x: ArrayLike, scale: float, zero_point: int, dtype: QDTy
     Traceback (most recent call last):
     ValueError: zero_point must be an integer in [0, 255]; got -3
     """
-    if np.size(scale) != 1 or np.size(zero_point) != 1:
-        raise ValueError(
-            f"quantize_per_tensor takes one scale and one zero_point; got shapes {np.shape(scale)} and "
-            f"{np.shape(zero_point)}: use quantize_per_channel with an axis"
-        )
-    return quantize(x, QParams(np.asarray(scale).reshape(()), np.asarray(zero_point).reshape(()), dtype))
+    return quantize(x, per_tensor(scale, zero_point, dtype))
 
 
 def quantize_per_channel(x: ArrayLike, scales: ArrayLike, zero_points: ArrayLike, axis: int, dtype: QDType) -> QTensor:
@@ -285,9 +278,41 @@ def quantize_per_channel(x: ArrayLike, scales: ArrayLike, zero_points: ArrayLike
     )
 
 
+def per_tensor(scale: Any, zero_point: Any, dtype: QDType) -> QParams:
+    """QParams of one scale. Those of equal numbers are one object, and made once: checks take longer than small layers.
+
+    scale, zero_point: numbers, or arrays of one element.
+    """
+    if type(scale) is not float or type(zero_point) is not int:
+        if np.size(scale) != 1 or np.size(zero_point) != 1:
+            raise ValueError(
+                f"quantization per tensor takes one scale and one zero_point; got shapes {np.shape(scale)} and "
+                f"{np.shape(zero_point)}: use quantize_per_channel with an axis"
+            )
+        scale, zero_point = np.asarray(scale).item(), np.asarray(zero_point).item()
+    return _per_tensor(scale, zero_point, check_dtype(dtype).name)
+
+
+@lru_cache(maxsize=1024)
+def _per_tensor(scale: float, zero_point: int, dtype: str) -> QParams:
+    return QParams(np.asarray(scale), np.asarray(zero_point), QDTYPES[dtype])
+
+
 def native_affine(qparams: QParams) -> bool:
     """Whether the C kernels know these qparams: 8-bit or 32-bit storage, integer zero points, no groups."""
     return qparams.dtype.storage in native.DTYPES and qparams.group_size is None and not qparams.float_qparams
+
+
+@lru_cache(maxsize=256)
+def _affine(qparams: QParams, shape: tuple[int, ...]) -> native.Affine:
+    """The qparams as C takes them, for a C-contiguous array of this shape."""
+    return native.affine(
+        qparams.dtype.storage,
+        _channels_of(shape, qparams.axis),
+        qparams.scale.reshape(-1),
+        qparams.zero_point.reshape(-1).astype(np.int32),
+        *qparams.limits,
+    )
 
 
 def _channels_of(shape: tuple[int, ...], axis: int | None) -> tuple[int, int, int]:
@@ -295,11 +320,3 @@ def _channels_of(shape: tuple[int, ...], axis: int | None) -> tuple[int, int, in
     if axis is None:
         return 1, 1, int(np.prod(shape))
     return int(np.prod(shape[:axis])), shape[axis], int(np.prod(shape[axis + 1 :]))
-
-
-def _scales(qparams: QParams) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    return qparams.scale.reshape(-1), qparams.zero_point.reshape(-1).astype(np.int32)
-
-
-def _whole_range(dtype: QDType) -> tuple[int, int]:
-    return dtype.quant_min, dtype.quant_max

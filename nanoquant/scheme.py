@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ class QDType:
         """The largest integer."""
         return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
 
-    @property
+    @cached_property
     def storage(self) -> np.dtype[Any]:
         """The NumPy dtype of the integers."""
         return np.dtype(f"{'int' if self.signed else 'uint'}{next(b for b in (8, 16, 32) if b >= self.bits)}")

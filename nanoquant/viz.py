@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREY, PURPLE = "#0072B2", "#D55E00", "#999999", "#882288"
 SERIES = ((BLUE, "-"), (ORANGE, "--"), ("#009E73", "-."), ("#CC79A7", ":"), ("#000000", "-"))
+FEW = 12  # labels that fit side by side
 
 
 def number_line(qparams: QParams, x: ArrayLike = ()) -> Figure:
@@ -180,7 +181,8 @@ def lines(
     """Curves over x, each in its own colour and line style.
 
     A series of several rows (runs of one experiment) is drawn as their median, in a band from the smallest to the
-    largest. limits: named heights to compare with. marks: named points. log: the logarithmic axes, "x", "y" or "xy".
+    largest. limits: named heights to compare with. marks: named points. log: the logarithmic axes, "x", "y" or "xy"; a
+    few values of x are named there, instead of powers of ten.
     """
     figure, ((ax,),) = _figure(8, 3.2)
     for (name, values), (colour, style) in zip(series.items(), cycle(SERIES), strict=False):
@@ -196,6 +198,9 @@ def lines(
         ax.annotate(name, point, (0, 6), textcoords="offset points", ha="center")
     for axis in log:
         ax.set(**{f"{axis}scale": "log"})
+    if "x" in log and np.size(x) <= FEW:
+        ax.set_xticks(np.asarray(x), [f"{value:g}" for value in np.asarray(x)])
+        ax.set_xticks([], minor=True)
     ax.set(xlabel=x_label, ylabel=y_label)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(series), frameon=False)
     return figure

@@ -53,7 +53,7 @@ class Guarded:
 
 
 def guarded_conv(packed: PackedWeights, x: np.ndarray, wanted: Output, isa: int, at_end: bool) -> np.ndarray:
-    """`PackedWeights.conv2d` with everything in guarded memory."""
+    """`PackedWeights.conv` with everything in guarded memory."""
     lib, ffi = native.lib, native.ffi
     inner = packed._pack(isa)
     bound = packed._bind(inner, Input(0.1, 3), wanted)
@@ -64,24 +64,23 @@ def guarded_conv(packed: PackedWeights, x: np.ndarray, wanted: Output, isa: int,
         keep.append(place)
         return ffi.cast(ctype, place.array.ctypes.data) if array.nbytes else ffi.NULL
 
-    struct, epilogue = ffi.new("nq_packed *", inner.struct[0]), ffi.new("nq_epilogue *", bound.epilogue[0])
-    struct.weights = guard(inner.arrays[0], "void *", alignment=64)
-    if len(inner.arrays) > 3:
-        struct.zero_point = guard(inner.arrays[3], "int32_t *")
-    for name, table in zip(("init", "multiplier", "shift", "badd", "mul"), bound.tables, strict=True):
-        setattr(epilogue, name, guard(table, "int32_t *" if table.dtype == np.int32 else "float *"))
-    batch, height, width, _ = x.shape
-    needed = lib.nq_conv_workspace(struct, epilogue, batch, height, width)
+    struct, epilogue = ffi.new("nq_packed[]", list(inner.struct)), ffi.new("nq_epilogue[]", list(bound.epilogue))
+    for s, e, arrays, tables in zip(struct, epilogue, inner.arrays, bound.tables, strict=True):
+        s.weights = guard(arrays[0], "void *", alignment=64)
+        if len(arrays) > 3:
+            s.zero_point = guard(arrays[3], "int32_t *")
+        for name, table in zip(("init", "multiplier", "shift", "badd", "mul"), tables, strict=True):
+            setattr(e, name, guard(table, "int32_t *" if table.dtype == np.int32 else "float *"))
+    size = x.shape[0], *(1,) * (5 - x.ndim), *x.shape[1:-1]
+    needed = lib.nq_conv_workspace(struct, epilogue, *size)
     workspace = guard(np.empty(needed, np.uint8), "void *", alignment=64)
     dtype = np.int32 if wanted.accumulators else np.float32 if wanted.scale is None else wanted.dtype
-    out = Guarded(np.zeros(packed.out_shape(batch, height, width), dtype), at_end)
+    out = Guarded(np.zeros(packed.out_shape(x.shape), dtype), at_end)
     status = lib.nq_conv(
         struct,
         epilogue,
         guard(x, "void *"),
-        batch,
-        height,
-        width,
+        *size,
         ffi.cast("void *", out.array.ctypes.data),
         workspace,
         needed,
@@ -100,21 +99,34 @@ def run_convolutions(isa: int, at_end: bool) -> int:
     for _ in range(250):
         groups = int(g.choice([1, 1, 1, 2, 4, 16]))
         inputs, outputs = int(g.choice([1, 2, 3, 4, 5, 17, 63])), int(g.choice([1, 3, 15, 16, 17, 33, 65]))
-        kernel = tuple(int(k) for k in g.choice([1, 1, 2, 3], 2))
-        if g.integers(2):
-            groups, inputs, outputs = int(g.choice([8, 17, 31, 32, 33, 63, 64, 65, 97, 130])), 1, 1
-            kernel = (int(g.choice([3, 5])),) * 2
-        padding, stride = tuple(int(p) for p in g.integers(0, 2, 2)), tuple(int(s) for s in g.integers(1, 3, 2))
-        dilation = tuple(int(d) for d in g.integers(1, 3, 2))
+        axes, transposed = int(g.choice([1, 2, 2, 3])), bool(g.choice([False, False, True]))
+        kernel = tuple(int(k) for k in g.choice([1, 1, 2, 3], axes))
+        if g.integers(3) == 0:
+            groups, inputs, outputs, transposed = int(g.choice([8, 17, 31, 32, 33, 63, 64, 65, 97, 130])), 1, 1, False
+            kernel = (int(g.choice([3, 5])),) * axes
+        padding, stride = tuple(int(p) for p in g.integers(0, 2, axes)), tuple(int(s) for s in g.integers(1, 3, axes))
+        dilation = tuple(int(d) for d in g.integers(1, 3, axes))
         w = g.integers(-128, 128, (groups * outputs, inputs, *kernel)).astype(np.int8)
         zero_point = np.int64(g.choice([0, 5]))
         profile = Profile(int(g.integers(len(Profile))))
-        packed = PackedWeights(w, np.float32(0.01), zero_point, None, stride, padding, dilation, groups, profile)
+        packed = PackedWeights(
+            w,
+            np.float32(0.01),
+            zero_point,
+            None,
+            stride,
+            padding,
+            dilation,
+            groups,
+            profile,
+            transposed,
+            int(transposed),
+        )
         least = [max(5, d * (k - 1) + 1) for d, k in zip(dilation, kernel, strict=True)]
         size = (int(g.integers(1, 3)), *(int(g.integers(n, n + 4)) for n in least), groups * inputs)
         x = g.integers(0, 256, size).astype(np.uint8)
         for wanted in (Output(1.0, 128), Output(), Output(accumulators=True)):
-            plain = packed.conv2d(x, Input(0.1, 3), wanted, isa=native.isa_names()[isa])
+            plain = packed.conv(x, Input(0.1, 3), wanted, isa=native.isa_names()[isa])
             assert np.array_equal(guarded_conv(packed, x, wanted, isa, at_end), plain)
             calls += 1
     return calls
@@ -127,7 +139,7 @@ def run_elementwise(isa: int, at_end: bool) -> int:
     for count in range(1, 200):
         x = Guarded(np.linspace(-5, 5, count, dtype=np.float32), at_end)
         q = Guarded(np.zeros(count, np.uint8), at_end)
-        affine = native._affine(q.array.dtype, (1, 1, count), scale, zero_point, 0, 255)
+        affine = native.affine(q.array.dtype, (1, 1, count), scale, zero_point, 0, 255).struct
         addresses = ffi.cast("float *", x.array.ctypes.data), ffi.cast("void *", q.array.ctypes.data)
         assert lib.nq_quantize(isa, affine, *addresses) == lib.NQ_OK
         assert lib.nq_dequantize(isa, affine, addresses[1], addresses[0]) == lib.NQ_OK

@@ -26,21 +26,28 @@ class Layer:
 
     seed: int
     batch: int
-    height: int
-    width: int
+    size: tuple[int, ...]
     groups: int
     inputs: int  # per group
     outputs: int  # per group
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    dilation: tuple[int, int]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
     extreme: bool  # integers from the ends of their ranges only
     signed: bool  # int8 activations
     asymmetric: bool
     per_channel: bool
     bias: bool
     relu: bool
+    transposed: bool = False
+    output_padding: tuple[int, ...] | int = 0
+
+    @property
+    def geometry(self) -> dict[str, Any]:
+        """The arguments of a convolution."""
+        names = ("stride", "padding", "dilation", "groups", "transposed", "output_padding")
+        return {name: getattr(self, name) for name in names}
 
     def arrays(self) -> dict[str, Any]:
         """Input, weights, zero points, scales, bias."""
@@ -48,7 +55,7 @@ class Layer:
         outputs = self.groups * self.outputs
         dtype = np.dtype(np.int8 if self.signed else np.uint8)
         low = np.iinfo(dtype).min
-        x_shape = (self.batch, self.height, self.width, self.groups * self.inputs)
+        x_shape = (self.batch, *self.size, self.groups * self.inputs)
         w_shape = (outputs, self.inputs, *self.kernel)
         if self.extreme:
             x, w = g.choice([low, low + 255], x_shape), g.choice([-128, 127], w_shape)
@@ -79,8 +86,7 @@ def depthwise_layers(draw: Any) -> Layer:
     return Layer(
         seed=draw(seeds),
         batch=draw(st.integers(0, 2)),
-        height=draw(st.integers(least[0], least[0] + 5)),
-        width=draw(st.integers(least[1], least[1] + 12)),
+        size=(draw(st.integers(least[0], least[0] + 5)), draw(st.integers(least[1], least[1] + 12))),
         groups=lanes + draw(st.integers(-1, 1)),
         inputs=1,
         outputs=draw(st.sampled_from([1, 1, 1, 1, 2, 3])),
@@ -94,26 +100,35 @@ def depthwise_layers(draw: Any) -> Layer:
 
 @st.composite
 def layers(draw: Any, linear: bool = False) -> Layer:
-    """Layers small enough for an oracle, over every argument; `linear`: 1 x 1 kernels over one line of pixels."""
-    pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
-    one = st.just((1, 1))
-    kernel, dilation = draw(one if linear else pair), draw(one if linear else pair)
-    padding = (0, 0) if linear else draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
-    least = [max(1, d * (k - 1) + 1 - 2 * p) for d, k, p in zip(dilation, kernel, padding, strict=True)]
+    """Layers small enough for an oracle, over every argument and one to three axes; `linear`: kernels of one pixel."""
+    axes = 1 if linear else draw(st.integers(1, 3))
+    most = 2 if axes == 3 else 3
+    sizes = lambda low, high: draw(st.tuples(*[st.integers(low, high)] * axes))  # noqa: E731
+    one = (1,) * axes
+    kernel, dilation, stride = (one if linear else sizes(1, most) for _ in range(3))
+    padding = (0,) * axes if linear else sizes(0, 2)
+    transposed = not linear and draw(st.booleans())
+    output_padding = sizes(0, 2) if transposed else 0
+    spans = [d * (k - 1) + 1 - 2 * p for d, k, p in zip(dilation, kernel, padding, strict=True)]
+    if transposed:  # (size - 1) * stride + span - 2 * padding + output_padding > 0
+        least = [1 + max(0, -(-(1 - o - e) // s)) for o, e, s in zip(spans, output_padding, stride, strict=True)]
+    else:
+        least = [max(1, span) for span in spans]
     groups = 1 if linear else draw(st.sampled_from([1, 1, 2, 3, 4, 6, 16, 17]))
     wide = 40 if groups == 1 else 6
     flags = {name: draw(st.booleans()) for name in ("extreme", "signed", "asymmetric", "per_channel", "bias", "relu")}
     return Layer(
         seed=draw(seeds),
         batch=1 if linear else draw(st.integers(0, 2)),
-        height=1 if linear else draw(st.integers(least[0], least[0] + 5)),
-        width=draw(st.integers(0, 20)) if linear else draw(st.integers(least[1], least[1] + 5)),
+        size=sizes(0, 20) if linear else tuple(draw(st.integers(n, n + 8 // axes)) for n in least),
         groups=groups,
         inputs=draw(st.integers(1, 200 if linear else wide)),
         outputs=draw(st.integers(1, 150 if linear else wide)),
         kernel=kernel,
-        stride=(1, 1) if linear else draw(pair),
+        stride=stride,
         padding=padding,
         dilation=dilation,
+        transposed=transposed,
+        output_padding=output_padding,
         **flags,
     )

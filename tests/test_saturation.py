@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -102,26 +103,38 @@ def test_the_order_of_pairs_matters() -> None:
     assert not prove(np.array([[127, 127, -127, -127]], np.int8)).safe
 
 
+def filters(layer: Layer) -> list[list[tuple[list[int], int]]]:
+    """For each phase (csrc/phase.c) and axis: the kernel's taps in the order of the inputs they meet, and how far apart."""
+    if not layer.transposed:
+        return [[(list(range(k)), d) for k, d in zip(layer.kernel, layer.dilation, strict=True)]]
+    result = []
+    for residues in itertools.product(*map(range, layer.stride)):
+        axes = zip(layer.kernel, layer.dilation, layer.stride, residues, strict=True)
+        result.append([([i for i in range(k)[::-1] if i * d % s == r], d // math.gcd(d, s)) for k, d, s, r in axes])
+    return result
+
+
 def by_definition(packed: PackedWeights, arrays: dict[str, Any], layer: Layer) -> list[list[int]]:
     """Each channel's weights in the order that csrc/pack.c describes, straight from its picture."""
-    out, inputs, height, width = packed.weights.shape
+    out, inputs = packed.weights.shape[:2]
     outputs = out // layer.groups
     merged = max(m for m in range(1, layer.groups + 1) if layer.groups % m == 0 and (m == 1 or m * outputs <= 16))
-    whole_lines = merged == layer.groups and layer.dilation[1] == 1
     zero = np.broadcast_to(arrays["w_zero_point"], (out,))
     result = []
     for o in range(out):
         taps: list[list[int]] = []
-        for i, j in itertools.product(range(height), range(width)):
-            pixel = [
-                int(packed.weights[o, c, i, j]) if g == o // outputs % merged else int(zero[o])
-                for g in range(merged)
-                for c in range(inputs)
-            ]
-            if whole_lines and j > 0:
-                taps[-1] += pixel
-            else:
-                taps.append(pixel)
+        for *rest, (line, apart) in filters(layer):
+            whole_lines = merged == layer.groups and (len(line) == 1 or apart == 1)
+            for *at, x in itertools.product(*(axis for axis, _ in rest), line):
+                pixel = [
+                    int(packed.weights[(o, c, *at, x)]) if g == o // outputs % merged else int(zero[o])
+                    for g in range(merged)
+                    for c in range(inputs)
+                ]
+                if whole_lines and x != line[0]:
+                    taps[-1] += pixel
+                else:
+                    taps.append(pixel)
         result.append([w for tap in taps for w in tap + [0] * (-len(tap) % 4)])
     return result
 
@@ -131,7 +144,7 @@ def test_packed_weights_are_read_as_they_are_multiplied(layer: Layer, reduced: b
     arrays = layer.arrays()
     packed = PackedWeights(
         arrays["w"], arrays["w_scale"], arrays["w_zero_point"], None,
-        layer.stride, layer.padding, layer.dilation, layer.groups,
+        **layer.geometry,
     )  # fmt: skip
     expected = by_definition(packed, arrays, layer)
     assert rows(packed).tolist() == expected

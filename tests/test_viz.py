@@ -144,6 +144,14 @@ def test_lines_of_several_runs_have_a_band() -> None:
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "linear")
 
 
+def test_a_logarithmic_axis_names_a_few_values_and_otherwise_powers_of_ten() -> None:
+    (ax,) = viz.lines([4, 64, 2048], {"few": [1, 2, 3]}, "", "", log="xy").axes
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["4", "64", "2048"]
+    assert ax.get_yscale() == "log"
+    (ax,) = viz.lines(range(1, 101), {"many": range(100)}, "", "", log="x").axes
+    assert {1.0, 10.0, 100.0} <= set(ax.get_xticks().tolist())
+
+
 def test_clips() -> None:
     figure = viz.clips({"a": ([0.0, 1.0, 1.0], 0, 2), "b": ([0.0, 4.0], -1, 1), "c": ([5.0, 6.0], 0, 9.5)}, columns=2)
     a, b, c, empty = figure.axes

@@ -78,7 +78,8 @@ static void tile(const nq_tile *t) {
 
 static int runs(void) { return 1; }
 
-#define TALL {0, tile, tile, tile, tile, tile, tile, tile, tile}
+#define FOUR tile, tile, tile, tile
+#define TALL {0, FOUR, FOUR, FOUR, FOUR}
 
 const nq_isa nq_isa_ref = {
     .name = "ref",
@@ -87,6 +88,5 @@ const nq_isa nq_isa_ref = {
     .pack_quad = pack_quad,
     .max_rows = {0, NQ_MAX_ROWS, NQ_MAX_ROWS, NQ_MAX_ROWS, NQ_MAX_ROWS},
     .gemm = {{0}, TALL, TALL, TALL, TALL},
-    .forms = NQ_ALL_FORMS,
     .rows = &nq_rows_ref,
 };

@@ -2,7 +2,8 @@
  * words mean.
  *
  *     vf    W float32 lanes, on which + - * / work           vb    4 W bytes, on which ^ works
- *     vi    W int32 lanes, on which + - * ^ work             vm    the answer of a comparison, on which | works */
+ *     vi    W int32 lanes, on which + - * work               vu    the same unsigned, on which + & | << >> work
+ *     vm    the answer of a comparison, on which | works */
 #ifndef NQ_VEC_SCALAR_H
 #define NQ_VEC_SCALAR_H
 
@@ -10,6 +11,7 @@ enum { W = 1, BLOCK = 4 * W };
 
 typedef float vf;
 typedef int32_t vi;
+typedef uint32_t vu;
 typedef uint8_t vb __attribute__((vector_size(4)));
 typedef int vm;
 
@@ -22,6 +24,7 @@ INLINE void store_bytes(uint8_t *y, vb x) { memcpy(y, &x, 4); }
 INLINE vb all_bytes(uint8_t x) { return (vb){x, x, x, x}; }
 
 INLINE vi widen(const uint8_t *x) { return *x; }                      /* W bytes to W int32 */
+INLINE vi widen_signed(const uint8_t *x) { return (int8_t)*x; }
 INLINE vf to_float(vi x) { return (float)x; }
 /* Rounds half to even, x <= 2^22. Below -32768, where `narrow` makes all numbers alike, any such number may come out. */
 INLINE vi to_int(vf x) { return nq_rint(x > -32768.0f ? x : -32768.0f); }

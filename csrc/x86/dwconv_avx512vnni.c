@@ -25,13 +25,16 @@ BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
 #include "epilogue_512.h"
 
 INLINE __m512i requantize_span(const __m512i acc[4], const nq_segment *s, const int form) {
-    const __m512i zero_point = _mm512_set1_epi16((int16_t)s->epilogue->zero_point);
+    const nq_epilogue *e = s->epilogue;
+    const __m512i zero_point = _mm512_set1_epi16((int16_t)e->zero_point);
+    const __m512i lowest = _mm512_set1_epi8((char)((int32_t)e->lo + e->zero_point));
     __m512i y[4];
     UNROLL for (int g = 0; g < 4; g++)
-        y[g] = requantize(acc[g], s->epilogue, s->channel + 16 * g, form);
-    __m512i low = _mm512_add_epi16(_mm512_packs_epi32(y[0], y[1]), zero_point);
-    __m512i high = _mm512_add_epi16(_mm512_packs_epi32(y[2], y[3]), zero_point);
-    return _mm512_xor_si512(_mm512_packus_epi16(low, high), _mm512_set1_epi8((char)s->epilogue->y_flip));
+        y[g] = requantize_below(acc[g], e, s->channel + 16 * g, form);
+    __m512i low = _mm512_adds_epi16(_mm512_packs_epi32(y[0], y[1]), zero_point);
+    __m512i high = _mm512_adds_epi16(_mm512_packs_epi32(y[2], y[3]), zero_point);
+    __m512i bytes = _mm512_max_epu8(_mm512_packus_epi16(low, high), lowest);
+    return _mm512_xor_si512(bytes, _mm512_set1_epi8((char)e->y_flip));
 }
 
 INLINE void store_span(__m512i bytes, const nq_segment *s, uint8_t *out) {
@@ -43,7 +46,7 @@ static void store_span_32bit(const __m512i *acc, const nq_segment *s, uint8_t *o
     int32_t row[4][4][4];
     UNROLL for (int g = 0; g < 4; g++) {
         int32_t lanes[4][4];
-        store_row_wide(acc[g], s->epilogue, s->channel + 16 * g, 16, (uint8_t *)lanes);
+        store_row_32bit(acc[g], s->epilogue, s->channel + 16 * g, 16, (uint8_t *)lanes);
         UNROLL for (int l = 0; l < 4; l++)
             __builtin_memcpy(row[l][g], lanes[l], 16);
     }

@@ -12,7 +12,7 @@ INLINE void add_quad(VEC acc[4], const uint8_t *const *taps, int64_t offset, con
 /* Adds all taps of a 3x3 or 5x5 filter (`size`) to STEP_PIXELS pixels that overlap. */
 INLINE void add_window(VEC acc[STEP_PIXELS][4], const nq_segment *s, int64_t offset, const int size);
 
-/* The epilogue of forms A and B. */
+/* The epilogue of the forms with 8-bit outputs. */
 INLINE VEC requantize_span(const VEC acc[4], const nq_segment *s, const int form);
 INLINE void store_span(VEC bytes, const nq_segment *s, uint8_t *out);
 
@@ -66,6 +66,10 @@ INLINE void dwconv(const nq_segment *s) {
         line_of_form(s, NQ_FORM_A);
     else if (s->epilogue->form == NQ_FORM_B)
         line_of_form(s, NQ_FORM_B);
+    else if (s->epilogue->form == NQ_FORM_C_DOUBLE)
+        line(s, NQ_FORM_C_DOUBLE, 0);
+    else if (s->epilogue->form == NQ_FORM_C_SINGLE)
+        line(s, NQ_FORM_C_SINGLE, 0);
     else
         line(s, NQ_FORM_ACCUMULATOR, 0);
 }

@@ -1,10 +1,14 @@
 /* epilogue_256.h: from accumulators to outputs, 16 channels of one pixel in two 256-bit registers.
  *
- *     int32  0..7 | 8..15  --form A, B, D-->  float  --clamp, rint, + zero_point-->  int32  --packs, packus-->  16 bytes
+ *     int32  0..7 | 8..15  --form A, B, D-->  float  --clamp, rint-->  int32  --packs, + zero_point, packus-->  16 bytes
+ *                          --form C, in int64-->  int32  --------^
  *
- * Whoever has a tile's sums in registers includes it between BEGIN_TARGET and END_TARGET. */
+ * Whoever has a tile's sums in registers includes it between BEGIN_TARGET and END_TARGET. `form` is a constant wherever
+ * it is a parameter. */
 #ifndef NQ_EPILOGUE_256_H
 #define NQ_EPILOGUE_256_H
+
+INLINE __m256i load_8(const int32_t *table) { return _mm256_loadu_si256((const __m256i *)table); }
 
 /* The two-step form D on 8 accumulators, and the inner part of form B. */
 INLINE __m256 two_step(__m256i acc, const nq_epilogue *e, int64_t channel) {
@@ -13,19 +17,69 @@ INLINE __m256 two_step(__m256i acc, const nq_epilogue *e, int64_t channel) {
     return _mm256_add_ps(value, _mm256_loadu_ps(e->badd + channel));
 }
 
-/* Form A or B on 8 accumulators: y as int32 in 0..255. */
-INLINE __m256i requantize(__m256i acc, const nq_epilogue *e, int64_t channel, const int form) {
+/* vpmuldq multiplies the even channels of its operands only. f(even) and f(odd) as two registers of int64 become one of
+ * int32:
+ *
+ *     even  | 0      | 2      | ..       each int64's low half, `bit` bits up
+ *     odd   | 1      | 3      | ..   -->   | 0 | 1 | 2 | 3 | ..                                                        */
+INLINE __m256i merge_lanes(__m256i even, __m256i odd, const int bit) {
+    return _mm256_blend_epi32(_mm256_srli_epi64(even, bit), _mm256_slli_epi64(odd, 32 - bit), 0xAA);
+}
+
+/* nq_multiply of numerics.h, rounded twice. */
+INLINE __m256i multiply_twice_rounded(__m256i acc, __m256i multiplier, __m256i shift) {
+    const __m256i zero = _mm256_setzero_si256(), nudge = _mm256_set1_epi64x(1 << 30);
+    const __m256i left = _mm256_max_epi32(shift, zero), right = _mm256_sub_epi32(left, shift);
+    const __m256i moved = _mm256_sllv_epi32(acc, left), fits = _mm256_cmpeq_epi32(_mm256_srav_epi32(moved, left), acc);
+    const __m256i limit = _mm256_xor_si256(_mm256_srai_epi32(acc, 31), _mm256_set1_epi32(INT32_MAX));
+    const __m256i clamped = _mm256_blendv_epi8(limit, moved, fits);
+    const __m256i even = _mm256_mul_epi32(clamped, multiplier);
+    const __m256i odd = _mm256_mul_epi32(_mm256_srli_epi64(clamped, 32), _mm256_srli_epi64(multiplier, 32));
+    const __m256i high = merge_lanes(_mm256_add_epi64(even, nudge), _mm256_add_epi64(odd, nudge), 31);
+    const __m256i half = _mm256_srli_epi32(_mm256_sllv_epi32(_mm256_set1_epi32(1), right), 1);
+    const __m256i size = _mm256_srlv_epi32(_mm256_add_epi32(_mm256_abs_epi32(high), half), right);
+    return _mm256_sign_epi32(size, high);
+}
+
+/* nq_multiply, rounded once, of the even channels, clamped. AVX2 has no arithmetic shift of int64: 2^63 is added before a
+ * logical one, and what has become of it is subtracted after. */
+INLINE __m256i multiply_even(__m256i acc, __m256i multiplier, __m256i right, const nq_epilogue *e) {
+    const __m256i one = _mm256_set1_epi64x(1), sign = _mm256_set1_epi64x(INT64_MIN);
+    const __m256i lo = _mm256_set1_epi64x((int64_t)e->lo), hi = _mm256_set1_epi64x((int64_t)e->hi);
+    const __m256i nudge = _mm256_sllv_epi64(one, _mm256_sub_epi64(right, one));
+    __m256i steps = _mm256_add_epi64(_mm256_mul_epi32(acc, multiplier), nudge);
+    steps = _mm256_srlv_epi64(_mm256_add_epi64(steps, sign), right);
+    steps = _mm256_sub_epi64(steps, _mm256_srlv_epi64(sign, right));
+    steps = _mm256_blendv_epi8(steps, lo, _mm256_cmpgt_epi64(lo, steps));
+    return _mm256_blendv_epi8(steps, hi, _mm256_cmpgt_epi64(steps, hi));
+}
+
+INLINE __m256i multiply_once_rounded(__m256i acc, __m256i multiplier, __m256i shift, const nq_epilogue *e) {
+    const __m256i right = _mm256_sub_epi32(_mm256_set1_epi32(31), shift);
+    const __m256i even = multiply_even(acc, multiplier, _mm256_and_si256(right, _mm256_set1_epi64x(63)), e);
+    const __m256i odd = multiply_even(_mm256_srli_epi64(acc, 32), _mm256_srli_epi64(multiplier, 32),
+                                      _mm256_srli_epi64(right, 32), e);
+    return merge_lanes(even, odd, 0);
+}
+
+/* Form A, B or C on 8 accumulators: y - zero_point as int32, clamped from above. Who stores clamps from below, after
+ * packing; a float too low for int32 is converted to INT32_MIN. */
+INLINE __m256i requantize_below(__m256i acc, const nq_epilogue *e, int64_t channel, const int form) {
     __m256 value;
     if (form == NQ_FORM_A) {
         value = _mm256_add_ps(_mm256_cvtepi32_ps(acc), _mm256_loadu_ps(e->badd + channel));
         value = _mm256_mul_ps(value, _mm256_loadu_ps(e->mul + channel));
-    } else {
+    } else if (form == NQ_FORM_B) {
         value = _mm256_mul_ps(two_step(acc, e, channel), _mm256_set1_ps(e->post));
         value = _mm256_add_ps(value, _mm256_set1_ps(e->offset));
+    } else {
+        const __m256i multiplier = load_8(e->multiplier + channel), shift = load_8(e->shift + channel);
+        if (form == NQ_FORM_C_DOUBLE)
+            value = _mm256_cvtepi32_ps(multiply_twice_rounded(acc, multiplier, shift));
+        else
+            value = _mm256_cvtepi32_ps(multiply_once_rounded(acc, multiplier, shift, e));
     }
-    value = _mm256_max_ps(value, _mm256_set1_ps(e->lo));
-    value = _mm256_min_ps(value, _mm256_set1_ps(e->hi));
-    return _mm256_add_epi32(_mm256_cvtps_epi32(value), _mm256_set1_epi32(e->zero_point));
+    return _mm256_cvtps_epi32(_mm256_min_ps(value, _mm256_set1_ps(e->hi)));
 }
 
 /* Copies the first `count` of `size`-byte elements of a full row to the output: AVX2 has no masked byte store. */
@@ -35,9 +89,12 @@ INLINE void store_columns(uint8_t *out, const void *row, int64_t count, const in
 
 INLINE void store_row_8bit(__m256i first, __m256i second, const nq_epilogue *e, int64_t channel, int64_t columns,
                            uint8_t *out, const int form) {
-    __m256i words = _mm256_packs_epi32(requantize(first, e, channel, form), requantize(second, e, channel + 8, form));
+    __m256i words = _mm256_packs_epi32(requantize_below(first, e, channel, form),
+                                       requantize_below(second, e, channel + 8, form));
+    words = _mm256_adds_epi16(words, _mm256_set1_epi16((int16_t)e->zero_point));
     words = _mm256_permute4x64_epi64(words, 0xD8);       /* packs works in 128-bit lanes: 0 8 4 12 -> 0 4 8 12 */
     __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    bytes = _mm_max_epu8(bytes, _mm_set1_epi8((char)((int32_t)e->lo + e->zero_point)));
     bytes = _mm_xor_si128(bytes, _mm_set1_epi8((char)e->y_flip));
     if (columns >= NQ_STRIP) {
         _mm_storeu_si128((__m128i *)out, bytes);
@@ -60,22 +117,26 @@ INLINE __m256 to_float(__m256i acc, const nq_epilogue *e, int64_t channel) {
 
 INLINE void store_row_32bit(__m256i first, __m256i second, const nq_epilogue *e, int64_t channel, int64_t columns,
                             uint8_t *out) {
-    int32_t row[NQ_STRIP];
     if (e->form != NQ_FORM_ACCUMULATOR) {
         first = _mm256_castps_si256(to_float(first, e, channel));
         second = _mm256_castps_si256(to_float(second, e, channel + 8));
     }
-    _mm256_storeu_si256((__m256i *)row, first);
-    _mm256_storeu_si256((__m256i *)(row + 8), second);
-    store_columns(out, row, columns, 4);
+    if (columns >= NQ_STRIP) {
+        _mm256_storeu_si256((__m256i *)out, first);
+        _mm256_storeu_si256((__m256i *)(out + 32), second);
+    } else {
+        int32_t row[NQ_STRIP];
+        _mm256_storeu_si256((__m256i *)row, first);
+        _mm256_storeu_si256((__m256i *)(row + 8), second);
+        store_columns(out, row, columns, 4);
+    }
 }
 
 /* One pixel of one strip: accumulators of channels 0..7 and 8..15 to outputs. */
-INLINE void store_row(__m256i first, __m256i second, const nq_epilogue *e, int64_t channel, int64_t columns, uint8_t *out) {
-    if (e->form == NQ_FORM_A)
-        store_row_8bit(first, second, e, channel, columns, out, NQ_FORM_A);
-    else if (e->form == NQ_FORM_B)
-        store_row_8bit(first, second, e, channel, columns, out, NQ_FORM_B);
+INLINE void store_row(__m256i first, __m256i second, const nq_epilogue *e, int64_t channel, int64_t columns, uint8_t *out,
+                      const int form) {
+    if (form < NQ_FORM_ACCUMULATOR)
+        store_row_8bit(first, second, e, channel, columns, out, form);
     else
         store_row_32bit(first, second, e, channel, columns, out);
 }

@@ -1,21 +1,17 @@
 /* gemm_avx2.c: the tile on AVX2, exact.
  *
- * AVX2's 8-bit multiply, vpmaddubsw, adds pairs of products in int16 and saturates: 255 * 127 * 2 = 64770 > 32767. So
- * we widen to int16 and use vpmaddwd, whose pairs are added in int32:
+ * AVX2's 8-bit multiply, vpmaddubsw, adds pairs of products in int16 and saturates: 255 * 127 * 2 = 64770 > 32767. It
+ * cannot if packing has proved it of every pair of weights (nq_packed.pairs_fit), nor if all of the tile's activations are
+ * below 128, since 127 * 128 * 2 = 32512. Then three instructions make the dot product of tile_256.h:
  *
- *     vpmaddwd p, a, w        p[n] = a[0]*w[n][0] + a[1]*w[n][1]      n = 0..7, everything int16 -> int32
+ *     vpmaddubsw, vpmaddwd by 1, vpaddd        u8 x s8 --> int16 pairs --> int32 --> acc
  *
- * Weights are widened once, when packed. Activations are widened in the register, for two instructions a quad: of the
- * four broadcast bytes a0 a1 a2 a3, a mask keeps the even ones and a shift brings down the odd ones, each as int16.
+ * Else everything is widened to int16, and vpmaddwd adds the pairs in int32. The weights are widened in the register, for
+ * three shifts that all rows share. The activations are widened once for all strips of the tile, into a scratch that stays
+ * in the first-level cache, at most 1 KB of a row at a time:
  *
- *     a0 a1 a2 a3 | a0 a1 a2 a3 | ...   --and 0x00FF00FF-->   a0 0 a2 0 | ...   = (a0, a2)  even pair
- *                                       --srli_epi16 8---->   a1 0 a3 0 | ...   = (a1, a3)  odd pair
- *
- * The packed quad of a strip of 16 channels follows suit, 128 bytes:
- *
- *     even pairs (w[n][0], w[n][2]) of n = 0..7 | of n = 8..15 | odd pairs (w[n][1], w[n][3]) of n = 0..7 | of n = 8..15
- *
- * A tile is 6 rows x 1 strip: 12 accumulators + 2 weights + 1 activation = 15 of 16 registers. */
+ *     weights       w0 w1 w2 w3 | ...    slli 8, srai 8 -->   w0 w2 | ...    srai 8 -->   w1 w3 | ...
+ *     activations   a0 a1 a2 a3 | ...    -->  scratch      [ a0 a2 ] [ a1 a3 ] | ...      one broadcast each           */
 #include "x86.h"
 
 #if defined(__x86_64__)
@@ -23,51 +19,125 @@
 
 BEGIN_TARGET("avx2,fma")
 
-#include "tile_256.h"
-
-INLINE __m256i multiply_add(__m256i acc, __m256i a, __m256i w) {
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(a, w));
+/* A line of assembly, so that compilers neither regroup the sums nor hoist products over them: both spill accumulators. */
+INLINE __m256i add(__m256i acc, __m256i products) {
+    __asm__("vpaddd %1, %0, %0" : "+x"(acc) : "x"(products));
+    return acc;
 }
 
-INLINE void add_products(const nq_tile *t, __m256i acc[NQ_MAX_ROWS][2], const int rows) {
-    const __m256i even_bytes = _mm256_set1_epi32(0x00FF00FF);
-    const __m256i *w = (const __m256i *)t->weights;
-    for (int64_t tap = 0; tap < t->tap_count; tap++) {
-        const uint8_t *a[NQ_MAX_ROWS];
-        UNROLL for (int i = 0; i < rows; i++)
-            a[i] = t->rows[i] + t->taps[tap];
-        for (int64_t quad = 0; quad < t->quads; quad++, w += 4) {
-            __m256i w0 = _mm256_load_si256(w), w1 = _mm256_load_si256(w + 1);
-            UNROLL for (int i = 0; i < rows; i++) {
-                __m256i even = _mm256_and_si256(broadcast_quad(a[i] + 4 * quad), even_bytes);
-                acc[i][0] = multiply_add(acc[i][0], even, w0);
-                acc[i][1] = multiply_add(acc[i][1], even, w1);
-            }
-            w0 = _mm256_load_si256(w + 2), w1 = _mm256_load_si256(w + 3);
-            UNROLL for (int i = 0; i < rows; i++) {
-                __m256i odd = _mm256_srli_epi16(broadcast_quad(a[i] + 4 * quad), 8);
-                acc[i][0] = multiply_add(acc[i][0], odd, w0);
-                acc[i][1] = multiply_add(acc[i][1], odd, w1);
-            }
-        }
+#define DOT(acc, a, w) add(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(a, w), _mm256_set1_epi16(1)))
+
+#include "tile_256.h"
+
+enum { SCRATCH_QUADS = 256, SCRATCH_PAD = 8 };       /* the pad keeps rows out of each other's cache sets */
+
+typedef struct {
+    int32_t pairs[TILE_ROWS][2 * SCRATCH_QUADS + SCRATCH_PAD];       /* (a0, a2), (a1, a3) of each quad */
+    int64_t quads;               /* in the scratch */
+    int64_t before;              /* quads of each row that came before these */
+    int64_t tap, quad;           /* what comes next */
+    int is_last;
+    __m256i sums[TILE_VECTORS][TILE_ROWS];               /* of those before */
+} widened;
+
+static void widen(const uint8_t *a, int64_t quads, int32_t *pairs) {
+    const __m128i order = _mm_setr_epi8(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15);
+    int64_t quad = 0;
+    for (; quad + 4 <= quads; quad += 4) {
+        __m128i bytes = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(a + 4 * quad)), order);
+        _mm256_storeu_si256((__m256i *)(pairs + 2 * quad), _mm256_cvtepu8_epi16(bytes));
+    }
+    for (; quad < quads; quad++) {
+        pairs[2 * quad] = a[4 * quad] | a[4 * quad + 2] << 16;
+        pairs[2 * quad + 1] = a[4 * quad + 1] | a[4 * quad + 3] << 16;
     }
 }
 
-static void pack_quad(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed) {
-    int16_t *out = packed;
-    for (int odd = 0; odd < 2; odd++)
-        for (int n = 0; n < NQ_STRIP; n++, out += 2) {
-            out[0] = block[n][odd];
-            out[1] = block[n][odd + 2];
+INLINE void add_widened(const nq_tile *t, const widened *s, int64_t first, __m256i acc[][TILE_ROWS], const int rows,
+                        const int vectors) {
+    const uint8_t *strip = t->weights + first / 2 * t->strip_bytes + s->before * NQ_STRIP * NQ_QUAD;
+    const int32_t *a = s->pairs[0];
+    for (int64_t quad = 0; quad < s->quads; quad++, a += 2, strip += NQ_STRIP * NQ_QUAD)
+        UNROLL for (int odd = 0; odd < 2; odd++)
+            UNROLL for (int j = 0; j < vectors; j += 2) {
+                const __m256i *w = (const __m256i *)(strip + j / 2 * t->strip_bytes);
+                __m256i w0 = _mm256_load_si256(w), w1 = vectors > 1 ? _mm256_load_si256(w + 1) : w0;
+                if (!odd)
+                    w0 = _mm256_slli_epi16(w0, 8), w1 = _mm256_slli_epi16(w1, 8);
+                w0 = _mm256_srai_epi16(w0, 8), w1 = _mm256_srai_epi16(w1, 8);
+                UNROLL for (int i = 0; i < rows; i++) {
+                    __m256i pair = broadcast_quad(a + i * (2 * SCRATCH_QUADS + SCRATCH_PAD) + odd);
+                    acc[j][i] = add(acc[j][i], _mm256_madd_epi16(pair, w0));
+                    if (vectors > 1)
+                        acc[j + 1][i] = add(acc[j + 1][i], _mm256_madd_epi16(pair, w1));
+                }
+            }
+}
+
+INLINE void widened_part(const nq_tile *t, widened *s, int64_t first, const int rows, const int vectors) {
+    __m256i acc[TILE_VECTORS][TILE_ROWS];
+    if (s->before == 0)
+        begin_part(t, first, acc, rows, vectors);
+    else
+        copy_part(acc, PART(s->sums + first), rows, vectors);
+    add_widened(t, s, first, acc, rows, vectors);
+    if (s->is_last)
+        end_part(t, first, PART(acc), rows, vectors);
+    else
+        copy_part(s->sums + first, PART(acc), rows, vectors);
+}
+
+static int below_128(const nq_tile *t) {
+    for (int64_t i = 0; i < t->row_count; i++)
+        for (int64_t tap = 0; tap < t->tap_count; tap++) {
+            const uint8_t *a = t->rows[i] + t->taps[tap], *end = a + 4 * t->quads;
+            __m256i all = _mm256_setzero_si256();
+            for (; a + 32 <= end; a += 32)
+                all = _mm256_or_si256(all, _mm256_loadu_si256((const __m256i *)a));
+            for (; a < end; a += 4)
+                all = _mm256_or_si256(all, broadcast_quad(a));
+            if (_mm256_movemask_epi8(all) != 0)
+                return 0;
         }
+    return 1;
+}
+
+/* Fills the scratch with the next quads of all rows, across taps. */
+static void fill(const nq_tile *t, widened *s) {
+    s->before += s->quads;
+    s->quads = 0;
+    while (s->tap < t->tap_count && s->quads < SCRATCH_QUADS) {
+        const int64_t room = SCRATCH_QUADS - s->quads, left = t->quads - s->quad, quads = left < room ? left : room;
+        for (int64_t i = 0; i < t->row_count; i++)
+            widen(t->rows[i] + t->taps[s->tap] + 4 * s->quad, quads, s->pairs[i] + 2 * s->quads);
+        s->quads += quads;
+        s->quad += quads;
+        if (s->quad == t->quads) {
+            s->tap++;
+            s->quad = 0;
+        }
+    }
+    s->is_last = s->tap == t->tap_count;
+}
+
+INLINE void tile(const nq_tile *t, const int rows) {
+    if (t->pairs_fit || below_128(t)) {
+        FOR_PARTS(t, rows, dot_part, t);
+        return;
+    }
+    widened s;
+    s.tap = s.quad = s.before = s.quads = 0;
+    do {
+        fill(t, &s);
+        FOR_PARTS(t, rows, widened_part, t, &s);
+    } while (!s.is_last);
 }
 
 static int runs(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 
 END_TARGET
 
-const nq_isa nq_isa_avx2 = {.name = "avx2", .runs = runs, .quad_bytes = 128, .pack_quad = pack_quad, TILE_256_TABLE,
-                            .depthwise = &nq_depthwise_avx2,
+const nq_isa nq_isa_avx2 = {.name = "avx2", .runs = runs, TILE_256_TABLE, .depthwise = &nq_depthwise_avx2,
                             .chains = {{"vpmaddwd, vpaddd", nq_multiply_words_avx2},
                                        {"vpmaddubsw, vpmaddwd, vpaddd", nq_multiply_bytes_avx2}}};
 

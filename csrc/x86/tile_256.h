@@ -1,61 +1,169 @@
-/* tile_256.h: a tile of 6 rows by 16 channels, each row's in two 256-bit registers, but for the sum itself. gemm_avx2.c and
- * vnni_256.h include it between BEGIN_TARGET and END_TARGET, and define add_products.
+/* tile_256.h: a tile in 256-bit registers, on a dot product of quads. Whoever includes it between BEGIN_TARGET and
+ * END_TARGET has defined
  *
- *     begin_tile: init - zp_w * row_sum  -->  add_products  -->  end_tile: epilogue and store */
+ *     DOT(acc, a, w):      acc[n] += a[0]*w[n][0] + a[1]*w[n][1] + a[2]*w[n][2] + a[3]*w[n][3]      n = 0..7
+ *
+ * u8 times s8 in int32. `a` holds one quad of a row eight times, `w` a quad of eight channels: the packed quad of a strip
+ * is two such vectors.
+ *
+ *     byte  0       4             28      32            60
+ *           | n=0   | n=1 | ...  | n=7   | n=8  | ... | n=15 |        each n: k, k+1, k+2, k+3
+ *
+ * A tile is up to 6 rows x 4 strips, computed in parts of as many accumulators as the 16 registers hold:
+ *
+ *     rows   vectors   accumulators   weights   activations
+ *       1       8           8            1           1        many streams of weights: they come from far
+ *      2, 3     4         8, 12          1          2, 3
+ *     4 - 6     2         8 - 12         2           1
+ *
+ * What is left is computed two vectors at a time, and one if its eight channels are enough. */
 #ifndef NQ_TILE_256_H
 #define NQ_TILE_256_H
 
 #include "epilogue_256.h"
 
-INLINE __m256i broadcast_quad(const uint8_t *a) {
+enum { TILE_ROWS = 6, TILE_VECTORS = 2 * NQ_MAX_STRIPS };
+
+/* A part's accumulators are acc[vector][row]; C wants to be told that they may be passed as constants. */
+#define PART(acc) ((const __m256i (*)[TILE_ROWS])(acc))
+
+INLINE __m256i broadcast_quad(const void *a) {
     int32_t quad;
     __builtin_memcpy(&quad, a, 4);
     return _mm256_set1_epi32(quad);
 }
 
-/* Accumulators as the contract wants them to start: [row][channels 0..7 | 8..15]. */
-INLINE void begin_tile(const nq_tile *t, __m256i acc[NQ_MAX_ROWS][2], const int rows) {
-    const nq_epilogue *e = t->epilogue;
-    UNROLL for (int j = 0; j < 2; j++) {
-        __m256i init = _mm256_loadu_si256((const __m256i *)(e->init + t->channel + 8 * j));
+/* Accumulators as the contract wants them to start. `first` is its first vector. */
+INLINE void begin_part(const nq_tile *t, int64_t first, __m256i acc[][TILE_ROWS], const int rows, const int vectors) {
+    const int64_t channel = t->channel + 8 * first;
+    UNROLL for (int j = 0; j < vectors; j++) {
+        __m256i init = load_8(t->epilogue->init + channel + 8 * j);
         UNROLL for (int i = 0; i < rows; i++)
-            acc[i][j] = init;
+            acc[j][i] = init;
     }
     if (t->zp_w)
-        UNROLL for (int j = 0; j < 2; j++) {
-            __m256i zp_w = _mm256_loadu_si256((const __m256i *)(t->zp_w + t->channel + 8 * j));
+        UNROLL for (int j = 0; j < vectors; j++) {
+            __m256i zp_w = load_8(t->zp_w + channel + 8 * j);
             UNROLL for (int i = 0; i < rows; i++)
-                acc[i][j] = _mm256_sub_epi32(acc[i][j], _mm256_mullo_epi32(zp_w, _mm256_set1_epi32(t->row_sum[i])));
+                acc[j][i] = _mm256_sub_epi32(acc[j][i], _mm256_mullo_epi32(zp_w, _mm256_set1_epi32(t->row_sum[i])));
         }
 }
 
-INLINE void end_tile(const nq_tile *t, __m256i acc[NQ_MAX_ROWS][2], const int rows) {
-    UNROLL for (int i = 0; i < rows; i++)
-        store_row(acc[i][0], acc[i][1], t->epilogue, t->channel, t->columns, t->out[i]);
+INLINE void add_dots(const nq_tile *t, int64_t first, __m256i acc[][TILE_ROWS], const int rows, const int vectors) {
+    const uint8_t *strip = t->weights + first / 2 * t->strip_bytes;
+    for (int64_t tap = 0; tap < t->tap_count; tap++) {
+        const uint8_t *a[TILE_ROWS];
+        UNROLL for (int i = 0; i < rows; i++)
+            a[i] = t->rows[i] + t->taps[tap];
+        for (int64_t quad = 0; quad < t->quads; quad++, strip += NQ_STRIP * NQ_QUAD) {
+            const __m256i *w = (const __m256i *)strip;
+            if (vectors <= 2) {
+                __m256i w0 = _mm256_load_si256(w), w1 = vectors == 2 ? _mm256_load_si256(w + 1) : w0;
+                UNROLL for (int i = 0; i < rows; i++) {
+                    __m256i aq = broadcast_quad(a[i] + 4 * quad);
+                    acc[0][i] = DOT(acc[0][i], aq, w0);
+                    if (vectors == 2)
+                        acc[1][i] = DOT(acc[1][i], aq, w1);
+                }
+            } else {
+                __m256i aq[TILE_ROWS];
+                UNROLL for (int i = 0; i < rows; i++)
+                    aq[i] = broadcast_quad(a[i] + 4 * quad);
+                UNROLL for (int j = 0; j < vectors; j++) {
+                    __m256i wj = _mm256_load_si256((const __m256i *)(strip + j / 2 * t->strip_bytes) + j % 2);
+                    UNROLL for (int i = 0; i < rows; i++)
+                        acc[j][i] = DOT(acc[j][i], aq[i], wj);
+                }
+            }
+        }
+    }
 }
 
-/* The includer's part: adds the products of the tile to acc. */
-INLINE void add_products(const nq_tile *t, __m256i acc[NQ_MAX_ROWS][2], const int rows);
-
-INLINE void tile(const nq_tile *t, const int rows) {
-    __m256i acc[NQ_MAX_ROWS][2];
-    begin_tile(t, acc, rows);
-    add_products(t, acc, rows);
-    end_tile(t, acc, rows);
+INLINE void store_pair(const nq_tile *t, const nq_epilogue *e, int64_t vector, int64_t row, __m256i first, __m256i second,
+                       const int form) {
+    const int64_t column = 8 * vector, element = form < NQ_FORM_ACCUMULATOR ? 1 : 4;
+    store_row(first, second, e, t->channel + column, t->columns - column, t->out[row] + column * element, form);
 }
 
-static void ukernel_1x16c4(const nq_tile *t) { tile(t, 1); }
-static void ukernel_2x16c4(const nq_tile *t) { tile(t, 2); }
-static void ukernel_3x16c4(const nq_tile *t) { tile(t, 3); }
-static void ukernel_4x16c4(const nq_tile *t) { tile(t, 4); }
-static void ukernel_5x16c4(const nq_tile *t) { tile(t, 5); }
-static void ukernel_6x16c4(const nq_tile *t) { tile(t, 6); }
+INLINE void store_all(const nq_tile *t, int64_t first, const __m256i sums[][TILE_ROWS], int vectors, const int form) {
+    for (int j = 0; j < vectors; j += 2)
+        for (int64_t i = 0; i < t->row_count; i++)
+            store_pair(t, t->epilogue, first + j, i, sums[j][i], sums[vectors == 1 ? 0 : j + 1][i], form);
+}
+
+/* The rarer forms take a part's sums from memory, so that their code stands here once. */
+static NOINLINE void store_sums(const nq_tile *t, int64_t first, const __m256i sums[][TILE_ROWS], int vectors) {
+    const int32_t form = t->epilogue->form;
+    if (form == NQ_FORM_B)
+        store_all(t, first, sums, vectors, NQ_FORM_B);
+    else if (form == NQ_FORM_C_DOUBLE)
+        store_all(t, first, sums, vectors, NQ_FORM_C_DOUBLE);
+    else if (form == NQ_FORM_C_SINGLE)
+        store_all(t, first, sums, vectors, NQ_FORM_C_SINGLE);
+    else
+        store_all(t, first, sums, vectors, NQ_FORM_ACCUMULATOR);
+}
+
+INLINE void copy_part(__m256i to[][TILE_ROWS], const __m256i from[][TILE_ROWS], const int rows, const int vectors) {
+    UNROLL for (int j = 0; j < vectors; j++)
+        UNROLL for (int i = 0; i < rows; i++)
+            to[j][i] = from[j][i];
+}
+
+INLINE void end_part(const nq_tile *t, int64_t first, const __m256i acc[][TILE_ROWS], const int rows,
+                     const int vectors) {
+    if (t->epilogue->form == NQ_FORM_A) {
+        const nq_epilogue e = *t->epilogue;          /* a copy, which the stores to `out` cannot change */
+        UNROLL for (int j = 0; j < vectors; j += 2)
+            UNROLL for (int i = 0; i < rows; i++)
+                store_pair(t, &e, first + j, i, acc[j][i], acc[vectors == 1 ? 0 : j + 1][i], NQ_FORM_A);
+    } else {
+        __m256i sums[TILE_VECTORS][TILE_ROWS];
+        copy_part(sums, acc, rows, vectors);
+        store_sums(t, first, PART(sums), vectors);
+    }
+}
+
+INLINE void dot_part(const nq_tile *t, int64_t first, const int rows, const int vectors) {
+    __m256i acc[TILE_VECTORS][TILE_ROWS];
+    begin_part(t, first, acc, rows, vectors);
+    add_dots(t, first, acc, rows, vectors);
+    end_part(t, first, PART(acc), rows, vectors);
+}
+
+/* Calls CALL(t, ..., first vector, rows, vectors) for all parts of a tile. */
+#define FOR_PARTS(t, rows, CALL, ...)                                                                                  \
+    do {                                                                                                               \
+        const int wide_ = (rows) == 1 ? 8 : (rows) <= 3 ? 4 : 2;                                                       \
+        const int64_t vectors_ = ((t)->columns + 7) / 8;                                                               \
+        int64_t first_ = 0;                                                                                            \
+        for (; wide_ > 2 && first_ + wide_ - 1 <= vectors_; first_ += wide_)                                           \
+            CALL(__VA_ARGS__, first_, rows, wide_);                                                                    \
+        for (; first_ + 2 <= vectors_; first_ += 2)                                                                    \
+            CALL(__VA_ARGS__, first_, rows, 2);                                                                        \
+        if (first_ < vectors_)                                                                                         \
+            CALL(__VA_ARGS__, first_, rows, 1);                                                                        \
+    } while (0)
+
+static void pack_quad(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed) {
+    __builtin_memcpy(packed, block, NQ_STRIP * NQ_QUAD);
+}
+
+/* The includer's part. */
+INLINE void tile(const nq_tile *t, const int rows);
+
+static void ukernel_1x64c4(const nq_tile *t) { tile(t, 1); }
+static void ukernel_2x64c4(const nq_tile *t) { tile(t, 2); }
+static void ukernel_3x64c4(const nq_tile *t) { tile(t, 3); }
+static void ukernel_4x64c4(const nq_tile *t) { tile(t, 4); }
+static void ukernel_5x64c4(const nq_tile *t) { tile(t, 5); }
+static void ukernel_6x64c4(const nq_tile *t) { tile(t, 6); }
 
 /* What the includers' tables share. */
+#define ROWS_256 {0, ukernel_1x64c4, ukernel_2x64c4, ukernel_3x64c4, ukernel_4x64c4, ukernel_5x64c4, ukernel_6x64c4}
 #define TILE_256_TABLE                                                                                                 \
-    .max_rows = {0, 6, 0, 0, 0},                                                                                       \
-    .gemm = {{0},                                                                                                      \
-             {0, ukernel_1x16c4, ukernel_2x16c4, ukernel_3x16c4, ukernel_4x16c4, ukernel_5x16c4, ukernel_6x16c4}},     \
-    .forms = NQ_FLOAT_FORMS, .rows = &nq_rows_avx2, .stream = nq_stream_avx2
+    .quad_bytes = NQ_STRIP * NQ_QUAD, .pack_quad = pack_quad, .max_rows = {0, 6, 6, 6, 6},                             \
+    .gemm = {{0}, ROWS_256, ROWS_256, ROWS_256, ROWS_256},                                                       \
+    .rows = &nq_rows_avx2, .stream = nq_stream_avx2
 
 #endif

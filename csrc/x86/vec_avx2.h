@@ -10,6 +10,7 @@ enum { W = 8, BLOCK = 4 * W };
 
 typedef __m256 vf;
 typedef int32_t vi __attribute__((vector_size(32)));
+typedef uint32_t vu __attribute__((vector_size(32)));
 typedef uint8_t vb __attribute__((vector_size(32)));
 typedef vi vm;
 
@@ -22,6 +23,7 @@ INLINE void store_bytes(uint8_t *y, vb x) { _mm256_storeu_si256((__m256i *)y, (_
 INLINE vb all_bytes(uint8_t x) { return (vb)_mm256_set1_epi8((char)x); }
 
 INLINE vi widen(const uint8_t *x) { return (vi)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)x)); }
+INLINE vi widen_signed(const uint8_t *x) { return (vi)_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)x)); }
 INLINE vf to_float(vi x) { return _mm256_cvtepi32_ps((__m256i)x); }
 INLINE vi to_int(vf x) { return (vi)_mm256_cvtps_epi32(x); }
 INLINE vf fused(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }

@@ -8,6 +8,7 @@ enum { W = 16, BLOCK = 4 * W };
 
 typedef __m512 vf;
 typedef int32_t vi __attribute__((vector_size(64)));
+typedef uint32_t vu __attribute__((vector_size(64)));
 typedef uint8_t vb __attribute__((vector_size(64)));
 typedef unsigned vm;
 
@@ -20,6 +21,7 @@ INLINE void store_bytes(uint8_t *y, vb x) { _mm512_storeu_si512(y, (__m512i)x); 
 INLINE vb all_bytes(uint8_t x) { return (vb)_mm512_set1_epi8((char)x); }
 
 INLINE vi widen(const uint8_t *x) { return (vi)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)x)); }
+INLINE vi widen_signed(const uint8_t *x) { return (vi)_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)x)); }
 INLINE vf to_float(vi x) { return _mm512_cvtepi32_ps((__m512i)x); }
 INLINE vi to_int(vf x) { return (vi)_mm512_cvtps_epi32(x); }
 INLINE vf fused(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }

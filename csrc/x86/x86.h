@@ -17,8 +17,9 @@
 /* Whether the CPU has AVX-VNNI (compilers' __builtin_cpu_supports does not always know it). */
 int nq_cpu_has_avxvnni(void);
 
-nq_dwkernel nq_dwconv_32_avx512vl;
+#define NOINLINE __attribute__((noinline))
 
+nq_dwkernel nq_dwconv_32_avx512vl;
 int64_t nq_multiply_words_avx2(int64_t rounds);
 int64_t nq_multiply_bytes_avx2(int64_t rounds);
 int64_t nq_multiply_avxvnni(int64_t rounds);

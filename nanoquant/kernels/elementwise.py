@@ -21,52 +21,55 @@ from .pooling import Adaptive, Windows
 from .tables import exponentials
 
 
-def _set_grid(target: Any, grid: Grid) -> None:
-    target.scale, target.zero_point, target.dtype = grid.scale, grid.zero_point, DTYPES[grid.dtype]
+def _c_grid(grid: Grid) -> dict[str, Any]:
+    return {"scale": grid.scale, "zero_point": grid.zero_point, "dtype": DTYPES[grid.dtype]}
 
 
 @functools.lru_cache(maxsize=256)
 def _operation(op: int, a: Grid | None, b: Grid | None, y: Grid, limits: Limits | None) -> Any:
-    operation = ffi.new("nq_pointwise *")
-    operation.op = op
-    for target, grid in ((operation.a, a), (operation.b, b), (operation.y, y)):
-        if grid is not None:
-            _set_grid(target, grid)
-    operation.quant_min, operation.quant_max = y.limits if limits is None else limits
-    return operation
+    grids = {name: _c_grid(grid) for name, grid in (("a", a), ("b", b), ("y", y)) if grid is not None}
+    low, high = y.limits if limits is None else limits
+    return ffi.new("nq_pointwise *", {"op": op, "quant_min": low, "quant_max": high, **grids})
 
 
-def _rows(array: Integers) -> tuple[Any, int]:
+def _strided(array: Integers) -> tuple[Any, int]:
     """(pointer, bytes from row to row) of an array whose rows are its last axis."""
+    shape, strides = array.shape, array.strides
     if array.flags.c_contiguous:
-        return pointer("char[]", array), array.shape[-1] if array.ndim else 1
-    stride = array.strides[-2] if array.ndim > 1 else array.shape[-1]
-    nested = all(array.strides[i] == array.strides[i + 1] * array.shape[i + 1] for i in range(array.ndim - 2))
-    if array.strides[-1] != 1 or not nested or stride < array.shape[-1]:
-        raise ValueError(
-            f"rows must be contiguous and evenly spaced; got an array of shape {array.shape} with strides {array.strides}"
-        )
-    return ffi.cast("char *", array.ctypes.data), stride
+        return ffi.from_buffer(array), shape[-1]
+    nested = all(strides[i] == strides[i + 1] * shape[i + 1] for i in range(array.ndim - 2))
+    if strides[-1] != 1 or not nested or (array.ndim > 1 and strides[-2] < shape[-1]):
+        raise ValueError(f"rows must be contiguous and evenly spaced; got shape {shape} with strides {strides}")
+    return ffi.cast("char *", array.ctypes.data), strides[-2]
 
 
 def _run(
-    what: str, operation: Any, a: Integers, b: Integers | None, dtype: np.dtype[Any], out: Integers | None,
+    what: str, operation: Any, a: Integers, b: Integers | None, y_dtype: np.dtype[Any], out: Integers | None,
     isa: int | None,
 ) -> Integers:  # fmt: skip
     if out is None:
-        out = np.empty(a.shape, dtype)
-    if out.shape != a.shape or out.dtype != dtype or (b is not None and b.shape != a.shape):
+        out = np.empty(a.shape, y_dtype)
+    if out.shape != a.shape or out.dtype != y_dtype or (b is not None and (b.shape != a.shape or b.dtype != a.dtype)):
+        second = "" if b is None else f", b: {b.dtype} {b.shape}"
         raise ValueError(
-            f"{what}: the arrays must have one shape, and `out` be {dtype}; got {a.shape}, "
-            f"{'' if b is None else f'{b.shape}, '}{out.dtype} {out.shape}"
+            f"{what}: arrays must have one shape, inputs one dtype, and `out` be {y_dtype}; got a: {a.dtype} {a.shape}"
+            f"{second}, out: {out.dtype} {out.shape}"
         )
-    x, stride = _rows(a)
-    z, b_stride = (ffi.NULL, 0) if b is None else _rows(b)
-    y, y_stride = _rows(out)
-    columns = a.shape[-1] if a.ndim else 1
-    rows = a.size // columns if columns else 0
     number = isa_number() if isa is None else isa
-    check(lib.nq_point_rows(number, operation, rows, columns, x, stride, z, b_stride, y, y_stride), what)
+    compact = a.flags.c_contiguous and out.flags.c_contiguous and (b is None or b.flags.c_contiguous)
+    if compact and operation.op != lib.NQ_SCALE_SHIFT:
+        size = a.size
+        z = ffi.NULL if b is None else ffi.from_buffer(b)
+        x, y = ffi.from_buffer(a), ffi.from_buffer(out)
+        status = lib.nq_point_rows(number, operation, 1, size, x, size, z, size, y, size)
+    else:
+        x, x_stride = _strided(a)
+        z, z_stride = (ffi.NULL, 0) if b is None else _strided(b)
+        y, y_stride = _strided(out)
+        rows, columns = a.size // max(a.shape[-1], 1), a.shape[-1]
+        status = lib.nq_point_rows(number, operation, rows, columns, x, x_stride, z, z_stride, y, y_stride)
+    if status:
+        check(status, what)
     return out
 
 
@@ -89,7 +92,6 @@ def add(
 ) -> Integers:  # fmt: skip
     """`pointwise.add`; with `limits=y.relu`, add_relu."""
     _take("add", a, a_grid)
-    _take("add", b, b_grid)
     return _run("add", _operation(lib.NQ_ADD, a_grid, b_grid, y, limits), a, b, y.dtype, out, isa)
 
 
@@ -99,7 +101,6 @@ def mul(
 ) -> Integers:  # fmt: skip
     """`pointwise.mul`."""
     _take("mul", a, a_grid)
-    _take("mul", b, b_grid)
     return _run("mul", _operation(lib.NQ_MUL, a_grid, b_grid, y, limits), a, b, y.dtype, out, isa)
 
 
@@ -138,12 +139,6 @@ def lookup(q: Integers, table: Integers, out: Integers | None = None, isa: int |
 # ---- rows ------------------------------------------------------------------------------------------------------------
 
 
-def _new_grid(grid: Grid) -> Any:
-    target = ffi.new("nq_grid *")
-    _set_grid(target, grid)
-    return target
-
-
 def _output(what: str, shape: tuple[int, ...], dtype: np.dtype[Any], out: Integers | None) -> Integers:
     if out is None:
         return np.empty(shape, dtype)
@@ -157,12 +152,12 @@ def softmax(q: Integers, x: Grid, y: Grid, out: Integers | None = None, isa: int
     _take("softmax", q, x)
     out = _output("softmax", q.shape, y.dtype, out)
     columns = q.shape[-1]
-    check(
-        lib.nq_softmax(
-            isa_number() if isa is None else isa, q.size // columns if columns else 0, columns, _new_grid(x),
-            pointer("char[]", q), pointer("int32_t[]", exponentials(x.scale)), _new_grid(y), pointer("char[]", out),
-        ), "softmax",
+    grids = ffi.new("nq_grid[2]", [_c_grid(x), _c_grid(y)])
+    status = lib.nq_softmax(
+        isa_number() if isa is None else isa, q.size // max(columns, 1), columns, grids, pointer("char[]", q),
+        pointer("int32_t[]", exponentials(x.scale)), grids + 1, pointer("char[]", out),
     )  # fmt: skip
+    check(status, "softmax")
     return out
 
 
@@ -177,13 +172,12 @@ def layer_norm(
     for name, values in (("weight", weight), ("bias", bias)):
         if values.shape != (columns,) or values.dtype != np.float32:
             raise ValueError(f"{name} must be float32 of shape ({columns},); got {values.dtype} of {values.shape}")
-    check(
-        lib.nq_layer_norm(
-            isa_number() if isa is None else isa, q.size // columns if columns else 0, columns, _new_grid(x),
-            pointer("char[]", q), pointer("float[]", weight), pointer("float[]", bias), eps, _new_grid(y),
-            pointer("char[]", out),
-        ), "layer_norm",
+    grids = ffi.new("nq_grid[2]", [_c_grid(x), _c_grid(y)])
+    status = lib.nq_layer_norm(
+        isa_number() if isa is None else isa, q.size // max(columns, 1), columns, grids, pointer("char[]", q),
+        pointer("float[]", weight), pointer("float[]", bias), eps, grids + 1, pointer("char[]", out),
     )  # fmt: skip
+    check(status, "layer_norm")
     return out
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +67,7 @@ def isa_number(name: str | None = None) -> int:
 # os.environ.get() would take half of a small call, since it encodes the name and catches a KeyError; the dictionary
 # below it takes 1/20 of that, and sees every change made through os.environ.
 _environment: dict[Any, Any] = os.environ._data  # type: ignore[attr-defined]
-_ISA_VARIABLE = os.environ.encodekey("NANOQUANT_ISA")  # type: ignore[attr-defined]
+_ISA_VARIABLE = os.environ.encodekey("NANOQUANT_ISA")
 
 
 def requested_isa() -> Any:
@@ -156,57 +156,47 @@ def pointer(ctype: str, array: NDArray[Any]) -> Any:
     return ffi.from_buffer(ctype, array)
 
 
-def _affine(
+class Affine(NamedTuple):
+    """Scales, zero points and sizes as the C library takes them, and the arrays that these point to."""
+
+    struct: Any
+    dtype: np.dtype[Any]
+    arrays: tuple[NDArray[Any], ...]
+
+
+def affine(
     dtype: np.dtype[Any],
     shape: tuple[int, int, int],
     scale: NDArray[np.float32],
     zero_point: NDArray[np.int32],
     quant_min: int,
     quant_max: int,
-) -> Any:
-    affine = ffi.new("nq_affine *")
-    affine.dtype = DTYPES[dtype]
-    affine.outer, affine.channels, affine.inner = shape
-    affine.scale = pointer("float[]", scale)
-    affine.zero_point = pointer("int32_t[]", zero_point)
-    affine.quant_min, affine.quant_max = quant_min, quant_max
-    return affine
+) -> Affine:
+    """What `quantize` and `dequantize` need besides their array. dtype: of the integers.
 
-
-def quantize(
-    x: NDArray[np.float32],
-    shape: tuple[int, int, int],
-    scale: NDArray[np.float32],
-    zero_point: NDArray[np.int32],
-    dtype: np.dtype[Any],
-    quant_min: int,
-    quant_max: int,
-    isa: int | None = None,
-) -> NDArray[Any]:
-    """`affine.quantize` in C. x: C-contiguous, of shape (outer, channels, inner) when flattened; per tensor channels
-    = 1.
-
-    scale and zero_point have one entry per channel.
+    shape: (outer, channels, inner), the array's when flattened; per tensor channels = 1. scale and zero_point have one
+    entry per channel.
     """
-    q = np.empty(x.shape, dtype=dtype)
-    affine = _affine(dtype, shape, scale, zero_point, quant_min, quant_max)
+    struct = ffi.new("nq_affine *")
+    struct.dtype = DTYPES[dtype]
+    struct.outer, struct.channels, struct.inner = shape
+    struct.scale = pointer("float[]", scale)
+    struct.zero_point = pointer("int32_t[]", zero_point)
+    struct.quant_min, struct.quant_max = quant_min, quant_max
+    return Affine(struct, dtype, (scale, zero_point))
+
+
+def quantize(x: NDArray[np.float32], affine: Affine, isa: int | None = None) -> NDArray[Any]:
+    """`affine.quantize` in C. x: C-contiguous, of as many elements as `affine` says."""
+    q = np.empty(x.shape, affine.dtype)
     number = isa_number() if isa is None else isa
-    check(lib.nq_quantize(number, affine, pointer("float[]", x), pointer("char[]", q)), "quantize")
+    check(lib.nq_quantize(number, affine.struct, pointer("float[]", x), bytes_of(q)), "quantize")
     return q
 
 
-def dequantize(
-    q: NDArray[Any],
-    shape: tuple[int, int, int],
-    scale: NDArray[np.float32],
-    zero_point: NDArray[np.int32],
-    quant_min: int,
-    quant_max: int,
-    isa: int | None = None,
-) -> NDArray[np.float32]:
-    """`affine.dequantize` in C; shapes as in `quantize`."""
-    x = np.empty(q.shape, dtype=np.float32)
-    affine = _affine(q.dtype, shape, scale, zero_point, quant_min, quant_max)
+def dequantize(q: NDArray[Any], affine: Affine, isa: int | None = None) -> NDArray[np.float32]:
+    """`affine.dequantize` in C. q: like x of `quantize`."""
+    x = np.empty(q.shape, np.float32)
     number = isa_number() if isa is None else isa
-    check(lib.nq_dequantize(number, affine, pointer("char[]", q), pointer("float[]", x)), "dequantize")
+    check(lib.nq_dequantize(number, affine.struct, bytes_of(q), pointer("float[]", x)), "dequantize")
     return x

@@ -5,7 +5,7 @@
          | bind, once per set of input and output scales          csrc/bind.c
          | prepare, once per shape of x: checks, sizes
          v
-    conv2d(x), linear(x)                           csrc/conv.c, csrc/gemm.c
+    conv(x), linear(x)                             csrc/conv.c, csrc/gemm.c
 
 A call that was prepared before costs about a microsecond of Python: one look-up, two pointers, one call.
 
@@ -27,28 +27,12 @@ from numpy.typing import NDArray
 
 from .. import numerics
 from ..numerics import Profile
-from .native import (
-    DTYPES,
-    aligned,
-    bytes_of,
-    check,
-    ffi,
-    isa_number,
-    lib,
-    pointer,
-    requested_isa,
-    workspace,
-)
+from .grid import Grid
+from .native import DTYPES, aligned, bytes_of, check, ffi, isa_number, lib, pointer, requested_isa, workspace
 
-Pair = tuple[int, int]
-
-
-class Input(NamedTuple):
-    """Real meaning of a layer's input integers: scale * (q - zero_point)."""
-
-    scale: float
-    zero_point: int
-    dtype: np.dtype[Any] = np.dtype(np.uint8)
+Sizes = tuple[int, ...]
+AXES = {3: "length", 4: "height x width", 5: "depth x height x width"}
+Input = Grid  # what a layer's input means
 
 
 class Output(NamedTuple):
@@ -69,19 +53,19 @@ class Output(NamedTuple):
 
 @dataclass
 class _Bound:
-    """One epilogue and the memory its pointers point to."""
+    """One epilogue for each phase and the memory its pointers point to."""
 
     epilogue: Any
-    tables: tuple[NDArray[Any], ...]
+    tables: list[tuple[NDArray[Any], ...]]  # init, multiplier, shift, badd, mul
 
 
 @dataclass
 class _Packed:
-    """One instruction set's form of the weights."""
+    """One instruction set's form of the weights, for each phase of the convolution (one, unless it is transposed)."""
 
     struct: Any
-    arrays: tuple[NDArray[Any], ...]
-    bound: dict[tuple[Input, Output], _Bound] = field(default_factory=dict)
+    arrays: list[tuple[NDArray[Any], ...]]
+    bound: dict[tuple[Grid, Output], _Bound] = field(default_factory=dict)
 
 
 class _Call(NamedTuple):
@@ -89,9 +73,9 @@ class _Call(NamedTuple):
 
     struct: Any
     epilogue: Any
-    size: tuple[int, ...]
+    size: Sizes
     workspace: int
-    shape: tuple[int, ...]
+    shape: Sizes
     dtype: np.dtype[Any]
     memory: tuple[_Packed, _Bound]
 
@@ -99,13 +83,14 @@ class _Call(NamedTuple):
 class PackedWeights:
     """Int8 weights with everything a layer needs but its input and output scales.
 
-    weights: int8 (out_channels, in_channels / groups, kernel_height, kernel_width); a linear layer's kernel is 1 x 1.
-    scale: float32 of shape () per tensor or (out_channels,) per channel. zero_point: int of the same shape. bias:
-    float32 (out_channels,) or None. Raises ValueError when shapes do not fit, and at the first call with scales for
-    which the arithmetic would not be exact (`numerics.bind`).
+    weights: int8 (out_channels, in_channels / groups, *kernel), transposed or not; the kernel has one, two or three axes,
+    and a linear layer's one pixel. scale: float32 of shape () per tensor or (out_channels,) per channel. zero_point: int
+    of the same shape. bias: float32 (out_channels,) or None. stride, padding, dilation, output_padding: one number, or
+    one for each axis. Raises ValueError when shapes do not fit, and at the first call with scales for which the
+    arithmetic would not be exact (`numerics.bind`).
 
     >>> w = PackedWeights(np.ones((2, 3, 1, 1), np.int8), np.float32(0.5), np.int64(0))
-    >>> w.linear(np.array([[1, 2, 3]], np.uint8), Input(1.0, 0), Output())
+    >>> w.linear(np.array([[1, 2, 3]], np.uint8), Grid(1.0, 0), Output())
     array([[3., 3.]], dtype=float32)
     """
 
@@ -118,15 +103,19 @@ class PackedWeights:
         scale: NDArray[np.float32],
         zero_point: NDArray[np.int64],
         bias: NDArray[np.float32] | None = None,
-        stride: Pair = (1, 1),
-        padding: Pair = (0, 0),
-        dilation: Pair = (1, 1),
+        stride: Sizes | int = 1,
+        padding: Sizes | int = 0,
+        dilation: Sizes | int = 1,
         groups: int = 1,
         profile: Profile = Profile.fbgemm,
+        transposed: bool = False,
+        output_padding: Sizes | int = 0,
     ) -> None:
+        if weights.ndim not in AXES or weights.dtype != np.int8:
+            raise ValueError(
+                f"weights must be int8 with 3, 4 or 5 dimensions; got {weights.dtype} of shape {weights.shape}"
+            )
         out_channels = weights.shape[0]
-        if weights.ndim != 4 or weights.dtype != np.int8:
-            raise ValueError(f"weights must be int8 with 4 dimensions; got {weights.dtype} of shape {weights.shape}")
         if scale.shape not in ((), (out_channels,)) or scale.shape != zero_point.shape:
             raise ValueError(
                 f"scale and zero_point must both have shape () or ({out_channels},), one per output channel; "
@@ -139,10 +128,22 @@ class PackedWeights:
         self.weights = np.asarray(weights, order="C")
         self.scale, self.zero_point = scale.astype(np.float32), zero_point.astype(np.int64)
         self.bias = None if bias is None else np.asarray(bias, dtype=np.float32, order="C")
-        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.stride, self.padding = self._sizes("stride", stride, 1), self._sizes("padding", padding, 0)
+        self.dilation, self.groups = self._sizes("dilation", dilation, 1), groups
+        self.transposed, self.output_padding = transposed, self._sizes("output_padding", output_padding, 0)
         self.profile = profile
         self._packed: dict[int, _Packed] = {}
         self._calls: dict[Any, _Call] = {}
+
+    def _sizes(self, name: str, value: Sizes | int, least: int) -> Sizes:
+        """One number for each axis of the kernel."""
+        axes = self.weights.ndim - 2
+        sizes = (value,) * axes if isinstance(value, int) else tuple(value)
+        if len(sizes) != axes or min(sizes) < least:
+            raise ValueError(
+                f"{name} must be one integer of at least {least}, or {axes}, one for each axis; got {value}"
+            )
+        return sizes
 
     @cached_property
     def in_channels(self) -> int:
@@ -158,7 +159,7 @@ class PackedWeights:
         """C structures are not copied or pickled, but made again."""
         return PackedWeights, (
             self.weights, self.scale, self.zero_point, self.bias,
-            self.stride, self.padding, self.dilation, self.groups, self.profile,
+            self.stride, self.padding, self.dilation, self.groups, self.profile, self.transposed, self.output_padding,
         )  # fmt: skip
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PackedWeights:
@@ -167,33 +168,43 @@ class PackedWeights:
         made, arguments = self.__reduce__()
         return made(*arguments)  # type: ignore[no-any-return]
 
-    def out_shape(self, batch: int, height: int, width: int) -> tuple[int, int, int, int]:
-        """(batch, out_height, out_width, out_channels) for an input of this size."""
-        kernel = self.weights.shape[2:]
-        sizes = []
-        for size, pad, span, step, k in zip(
-            (height, width), self.padding, self.dilation, self.stride, kernel, strict=True
-        ):
-            reach = span * (k - 1) + 1
-            if size + 2 * pad < reach:
-                raise ValueError(
-                    f"the input is too small: {height} x {width} with padding {self.padding} "
-                    f"holds no kernel of {kernel[0]} x {kernel[1]} with dilation {self.dilation}"
-                )
-            sizes.append((size + 2 * pad - reach) // step + 1)
-        return batch, sizes[0], sizes[1], self.out_channels
+    def out_shape(self, shape: Sizes) -> Sizes:
+        """(batch, *out_size, out_channels) for an input of shape (batch, *size, in_channels).
 
-    def conv2d(
-        self, x: NDArray[Any], given: Input, wanted: Output, out: NDArray[Any] | None = None, isa: str | None = None
-    ) -> NDArray[Any]:
-        """Runs the layer on x: (batch, height, width, in_channels), uint8 or int8, C-contiguous.
-
-        Returns (batch, out_height, out_width, out_channels): `out` if given, else a new array.
+        out_size = (size + 2 * padding - span) // stride + 1,    span = dilation * (kernel - 1) + 1
+        out_size = (size - 1) * stride + span - 2 * padding + output_padding    if transposed
         """
-        return self._run("conv2d", x, given, wanted, out, isa)
+        if len(shape) != self.weights.ndim or shape[-1] != self.in_channels:
+            raise ValueError(
+                f"the layer takes inputs of shape (batch, {AXES[self.weights.ndim]}, channels) and has {self.in_channels} "
+                f"input channels; got an input with {shape[-1]}, of shape {shape}"
+            )
+        sizes = []
+        geometry = (shape[1:-1], self.weights.shape[2:], self.stride, self.padding, self.dilation, self.output_padding)
+        for size, kernel, stride, padding, dilation, extra in zip(*geometry, strict=True):
+            span = dilation * (kernel - 1) + 1
+            if self.transposed:
+                sizes.append((size - 1) * stride + span - 2 * padding + extra if size else 0)
+            else:
+                sizes.append((size + 2 * padding - span) // stride + 1)
+        if min(sizes) < 1:
+            raise ValueError(
+                f"the input is too small: {' x '.join(map(str, shape[1:-1]))} with padding {self.padding} gives no output "
+                f"for a kernel of {' x '.join(map(str, self.weights.shape[2:]))} with dilation {self.dilation}"
+            )
+        return shape[0], *sizes, self.out_channels
+
+    def conv(
+        self, x: NDArray[Any], given: Grid, wanted: Output, out: NDArray[Any] | None = None, isa: str | None = None
+    ) -> NDArray[Any]:
+        """Runs the layer on x: (batch, *size, in_channels), uint8 or int8, C-contiguous; size has the kernel's axes.
+
+        Returns (batch, *out_size, out_channels), as `out_shape` says: `out` if given, else a new array.
+        """
+        return self._run("conv", x, given, wanted, out, isa)
 
     def linear(
-        self, x: NDArray[Any], given: Input, wanted: Output, out: NDArray[Any] | None = None, isa: str | None = None
+        self, x: NDArray[Any], given: Grid, wanted: Output, out: NDArray[Any] | None = None, isa: str | None = None
     ) -> NDArray[Any]:
         """Runs a linear layer on x: (..., in_features), uint8 or int8, C-contiguous. Returns (..., out_features)."""
         return self._run("linear", x, given, wanted, out, isa)
@@ -202,7 +213,7 @@ class PackedWeights:
         self,
         kind: str,
         x: NDArray[Any],
-        given: Input,
+        given: Grid,
         wanted: Output,
         out: NDArray[Any] | None,
         isa: str | None,
@@ -215,23 +226,28 @@ class PackedWeights:
             call = self._calls[key] = self._prepare(kind, x.shape, given, wanted, isa)
         if out is None:
             out = np.empty(call.shape, call.dtype)
-        elif out.shape != call.shape or out.dtype != call.dtype or not (out.flags.c_contiguous and out.flags.writeable):
+        elif out.shape != call.shape or out.dtype != call.dtype or not out.flags.carray:
             raise ValueError(
                 f"out must be a C-contiguous {call.dtype} array of shape {call.shape}; got {out.dtype} of {out.shape}"
+                f"{'' if out.flags.writeable else ', read-only'}"
             )
         if x.dtype != given.dtype or not x.flags.c_contiguous:
             raise ValueError(f"x must be a C-contiguous {given.dtype} array; got {x.dtype} with strides {x.strides}")
         scratch = workspace(call.workspace)
-        status = lib.nq_conv(
-            call.struct, call.epilogue, bytes_of(x), *call.size, bytes_of(out), scratch, len(scratch)
-        )  # fmt: skip
-        if status:
-            check(status, kind)
+        check(
+            lib.nq_conv(call.struct, call.epilogue, bytes_of(x), *call.size, bytes_of(out), scratch, len(scratch)), kind
+        )
         return out
 
-    def _prepare(self, kind: str, x_shape: tuple[int, ...], given: Input, wanted: Output, isa: str | None) -> _Call:
+    def _prepare(self, kind: str, x_shape: Sizes, given: Grid, wanted: Output, isa: str | None) -> _Call:
         """Everything about a call that its arrays' contents do not change; raises ValueError where x does not fit."""
-        size, shape = (self._linear_sizes if kind == "linear" else self._conv2d_sizes)(x_shape)
+        size: Sizes
+        shape: Sizes
+        if kind == "linear":
+            self._check_linear(x_shape)
+            size, shape = (1, 1, 1, math.prod(x_shape[:-1])), (*x_shape[:-1], self.out_channels)  # pixels of one line
+        else:
+            size, shape = (x_shape[0], *(1,) * (5 - len(x_shape)), *x_shape[1:-1]), self.out_shape(x_shape)
         dtype = np.dtype(np.int32 if wanted.accumulators else np.float32 if wanted.scale is None else wanted.dtype)
         packed = self._pack(isa_number(isa))
         bound = self._bind(packed, given, wanted)
@@ -240,31 +256,29 @@ class PackedWeights:
             raise ValueError(f"an input of shape {x_shape} is larger than the address space")
         return _Call(packed.struct, bound.epilogue, size, needed, shape, dtype, (packed, bound))
 
-    def _conv2d_sizes(self, x_shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        batch, height, width, channels = x_shape
-        if channels != self.in_channels:
-            raise ValueError(f"the layer has {self.in_channels} input channels; got an input with {channels}")
-        return (batch, height, width), self.out_shape(batch, height, width)
-
-    def _linear_sizes(self, x_shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The rows of x are the pixels of one line."""
+    def _check_linear(self, x_shape: Sizes) -> None:
         if x_shape[-1] != self.in_channels:
             raise ValueError(f"the layer has {self.in_channels} input features; got an input with {x_shape[-1]}")
-        if self.weights.shape[2:] != (1, 1) or self.stride != (1, 1) or self.padding != (0, 0):
-            raise ValueError(f"these are weights of shape {self.weights.shape}, of a convolution: call conv2d")
-        return (1, 1, math.prod(x_shape[:-1])), (*x_shape[:-1], self.out_channels)
+        if math.prod((*self.weights.shape[2:], *self.stride)) != 1 or any(self.padding):
+            raise ValueError(f"these weights of shape {self.weights.shape} are a convolution's: call conv")
 
     def _pack(self, isa: int) -> _Packed:
         """This instruction set's form of the weights; made at the first call."""
-        if isa in self._packed:
-            return self._packed[isa]
-        struct = ffi.new("nq_packed *")
-        shape = struct.shape
+        if isa not in self._packed:
+            phases = math.prod(self.stride) if self.transposed else 1
+            struct = ffi.new("nq_packed[]", phases)
+            self._packed[isa] = _Packed(struct, [self._pack_phase(struct[i], isa, i) for i in range(phases)])
+        return self._packed[isa]
+
+    def _pack_phase(self, struct: Any, isa: int, phase: int) -> tuple[NDArray[Any], ...]:
+        """Fills the structure; returns the memory its pointers point to."""
+        shape, absent = struct.shape, 5 - self.weights.ndim
         shape.in_channels, shape.out_channels, shape.groups = self.in_channels, self.out_channels, self.groups
-        shape.kernel, shape.stride = list(self.weights.shape[2:]), list(self.stride)
-        shape.padding, shape.dilation = list(self.padding), list(self.dilation)
-        struct.isa, struct.asymmetric = isa, bool(self.zero_point.any())
-        check(lib.nq_pack_sizes(struct), f"packing weights of shape {self.weights.shape}")
+        shape.kernel, shape.stride = [1] * absent + [*self.weights.shape[2:]], [1] * absent + [*self.stride]
+        shape.padding, shape.dilation = [0] * absent + [*self.padding], [1] * absent + [*self.dilation]
+        shape.transposed, shape.output_padding = self.transposed, [0] * absent + [*self.output_padding]
+        struct.isa, struct.phase, struct.asymmetric = isa, phase, bool(self.zero_point.any())
+        check(lib.nq_pack_sizes(ffi.addressof(struct)), f"packing weights of shape {self.weights.shape}")
         strips = aligned(struct.weight_bytes)
         col_offset, magnitude = np.empty(self.out_channels, np.int32), np.empty(self.out_channels, np.int64)
         arrays: tuple[NDArray[Any], ...] = (strips, col_offset, magnitude)
@@ -277,49 +291,53 @@ class PackedWeights:
             table = np.empty(struct.table_length, np.int32)
             struct.zero_point, zero_points = pointer("int32_t[]", table), pointer("int32_t[]", given)
             arrays += (table,)
-        check(lib.nq_pack(struct, pointer("int8_t[]", self.weights), zero_points), "packing weights")
-        self._packed[isa] = packed = _Packed(struct, arrays)
-        return packed
+        check(lib.nq_pack(ffi.addressof(struct), pointer("int8_t[]", self.weights), zero_points), "packing weights")
+        return arrays
 
-    def _bind(self, packed: _Packed, given: Input, wanted: Output) -> _Bound:
+    def _bind(self, packed: _Packed, given: Grid, wanted: Output) -> _Bound:
         """The epilogue for these scales, kept for the next call."""
         key = (given, wanted)
         if key in packed.bound:
             return packed.bound[key]
-        binding, epilogue = ffi.new("nq_binding *"), ffi.new("nq_epilogue *")
-        binding.profile = self.profile.value
+        epilogue, tables = ffi.new("nq_epilogue[]", len(packed.arrays)), []
+        binding, channel = self._binding(given, wanted), ffi.new("int32_t *")
+        for phase, arrays in enumerate(packed.arrays):
+            struct, e = packed.struct + phase, epilogue + phase
+            length = struct.table_length
+            ints, floats = np.empty((3, length), np.int32), np.empty((2, length), np.float32)
+            first, second = pointer("int32_t[]", ints), pointer("float[]", floats)
+            e.init, e.multiplier, e.shift = first, first + length, first + 2 * length
+            e.badd, e.mul = second, second + length
+            status = lib.nq_bind(struct, binding, e, channel)
+            if status != lib.NQ_OK:
+                self._explain(arrays[2], given, wanted)
+                check(status, "binding scales")
+            tables.append((*ints, *floats))
+        if len(packed.bound) >= self.BOUND_KEPT:
+            packed.bound.clear()
+        packed.bound[key] = bound = _Bound(epilogue, tables)
+        return bound
+
+    def _binding(self, given: Grid, wanted: Output) -> Any:
+        """What C needs to know besides the packed weights."""
+        binding = ffi.new("nq_binding *")
         binding.x_dtype, binding.x_scale, binding.x_zero_point = DTYPES[given.dtype], given.scale, given.zero_point
-        binding.relu = wanted.relu
+        binding.profile, binding.relu = self.profile.value, wanted.relu
         if wanted.accumulators:
             binding.y_dtype = lib.NQ_S32
         elif wanted.scale is None:
             binding.y_dtype = lib.NQ_F32
         else:
             limits = np.iinfo(wanted.dtype)
-            binding.y_dtype, binding.y_scale, binding.y_zero_point = (
-                DTYPES[wanted.dtype],
-                wanted.scale,
-                wanted.zero_point,
-            )
+            binding.y_dtype, binding.y_scale = DTYPES[wanted.dtype], wanted.scale
+            binding.y_zero_point = wanted.zero_point
             binding.y_min = limits.min if wanted.quant_min is None else wanted.quant_min
             binding.y_max = limits.max if wanted.quant_max is None else wanted.quant_max
-        scale = self.scale.reshape(-1)
-        binding.per_channel, binding.w_scale = self.scale.ndim, pointer("float[]", scale)
+        binding.per_channel, binding.w_scale = self.scale.ndim, pointer("float[]", self.scale.reshape(-1))
         if self.bias is not None and not wanted.accumulators:
             binding.bias = pointer("float[]", self.bias)
-        floats, ints = (np.empty((k, packed.struct.table_length), t) for k, t in ((2, np.float32), (3, np.int32)))
-        epilogue.badd, epilogue.mul = (pointer("float[]", table) for table in floats)
-        epilogue.init, epilogue.multiplier, epilogue.shift = (pointer("int32_t[]", table) for table in ints)
-        status = lib.nq_bind(packed.struct, binding, epilogue, ffi.new("int32_t *"))
-        if status != lib.NQ_OK:
-            self._explain(packed, given, wanted)
-            check(status, "binding scales")
-        if len(packed.bound) >= self.BOUND_KEPT:
-            packed.bound.clear()
-        packed.bound[key] = bound = _Bound(epilogue, (*ints, *floats))
-        return bound
+        return binding
 
-    def _explain(self, packed: _Packed, given: Input, wanted: Output) -> None:
+    def _explain(self, magnitude: NDArray[np.int64], given: Grid, wanted: Output) -> None:
         """Raises the error that the specification gives for scales the library refused."""
-        magnitude = packed.arrays[2]
         numerics.bind(self.profile, given.scale, self.scale, self.bias, magnitude, wanted.scale)

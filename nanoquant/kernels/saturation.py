@@ -54,15 +54,19 @@ def rows(weights: PackedWeights | ArrayLike) -> NDArray[np.int64]:
 
     An int8 matrix (out, k) is read with k ascending. PackedWeights are read as they are packed (csrc/pack.c): tap by
     tap, each a run of input bytes, channels before pixels, that starts a new quad: so no pair straddles two taps, but
-    one may straddle two pixels, or two groups of inputs, when their channels are odd in number. Result: (out, k).
+    one may straddle two pixels, or two groups of inputs, when their channels are odd in number. The phases of a transposed
+    convolution follow each other. Result: (out, k).
     """
     if isinstance(weights, PackedWeights):
         packed = weights._pack(isa_number("ref"))  # the layout without permutation: [block][strip][quad][channel][4]
-        blocks, out = packed.struct.blocks, weights.out_channels
-        strips = packed.arrays[0][: packed.struct.weight_bytes].view(np.int8)
-        strips = strips.reshape(blocks, packed.struct.strips, -1, STRIP, QUAD).swapaxes(2, 3)
-        columns = strips.reshape(blocks, packed.struct.strips * STRIP, -1)[:, : out // blocks]
-        return columns.reshape(out, -1).astype(np.int64)
+        phases = []
+        for struct, arrays in zip(packed.struct, packed.arrays, strict=True):
+            blocks, out = struct.blocks, weights.out_channels
+            strips = arrays[0][: struct.weight_bytes].view(np.int8)
+            strips = strips.reshape(blocks, struct.strips, -1, STRIP, QUAD).swapaxes(2, 3)
+            columns = strips.reshape(blocks, struct.strips * STRIP, -1)[:, : out // blocks]
+            phases.append(columns.reshape(out, -1).astype(np.int64))
+        return np.concatenate(phases, axis=1)
     matrix = np.asarray(weights)
     if matrix.ndim != 2 or matrix.dtype != np.int8:
         raise ValueError(f"weights must be int8 of shape (out, k); got {matrix.dtype} of shape {matrix.shape}")

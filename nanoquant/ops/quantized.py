@@ -14,14 +14,13 @@ import numpy as np
 
 from ..autograd.tensor import Tensor
 from ..kernels.engine import quantized as engine
-from ..kernels.packed import Output, PackedWeights
+from ..kernels.packed import PackedWeights
 from ..nn.functional import check_image, pair
 from ..nn.linear import as_tensor
 from ..nn.quantized.dynamic import linear_dynamic as _linear_dynamic
 from ..nn.quantized.linear import pack_linear
-from ..nn.quantized.weighted import given
-from ..qparams import QParams
-from ..qtensor import QTensor, without_gradient
+from ..nn.quantized.weighted import given, wanted
+from ..qtensor import QTensor, per_tensor, without_gradient
 from ..scheme import qint8
 
 Pair = int | tuple[int, int]
@@ -80,10 +79,9 @@ def linear(x: QTensor, packed: PackedWeights, scale: float, zero_point: int, rel
         raise ValueError(
             f"linear: the weights have {packed.in_channels} input features; got an input of shape {q.shape}"
         )
-    rows = np.asarray(q.values, order="C").reshape(-1, packed.in_channels)
-    qparams = QParams(np.asarray(scale), np.asarray(zero_point), q.dtype)
-    y = packed.linear(rows, given(q), _output(qparams, relu))
-    return QTensor(y.reshape(*q.shape[:-1], packed.out_channels), qparams, q.origin)
+    qparams = per_tensor(scale, zero_point, q.dtype)
+    y = packed.linear(np.asarray(q.values, order="C"), given(q.qparams), wanted(qparams, relu))
+    return QTensor(y, qparams, q.origin)
 
 
 def linear_relu(x: QTensor, packed: PackedWeights, scale: float, zero_point: int) -> QTensor:
@@ -132,15 +130,11 @@ def conv2d(x: QTensor, packed: PackedWeights, scale: float, zero_point: int, rel
     """
     q = _check_input("conv2d", x)
     check_image(q.shape, packed.in_channels)
-    qparams = QParams(np.asarray(scale), np.asarray(zero_point), q.dtype)
-    y = packed.conv2d(q.channels_last(), given(q), _output(qparams, relu))
+    qparams = per_tensor(scale, zero_point, q.dtype)
+    y = packed.conv(q.channels_last(), given(q.qparams), wanted(qparams, relu))
     return QTensor(y.transpose(0, 3, 1, 2), qparams, q.origin)
 
 
 def conv2d_relu(x: QTensor, packed: PackedWeights, scale: float, zero_point: int) -> QTensor:
     """`conv2d`, and integers below the zero point raised to it."""
     return conv2d(x, packed, scale, zero_point, relu=True)
-
-
-def _output(qparams: QParams, relu: bool) -> Output:
-    return Output(float(qparams.scale), int(qparams.zero_point), qparams.dtype.storage, relu)

@@ -107,17 +107,34 @@ def convolve(
     padding: Any,
     dilation: Any,
     groups: int,
+    transposed: bool = False,
+    output_padding: Any = 0,
 ) -> NDArray[Any]:
-    """Accumulators by the definition, in Python integers. x: (batch, height, width, channels)."""
-    batch, height, width, _ = x.shape
-    outputs, inputs, kernel_height, kernel_width = w.shape
-    rows = (height + 2 * padding[0] - dilation[0] * (kernel_height - 1) - 1) // stride[0] + 1
-    columns = (width + 2 * padding[1] - dilation[1] * (kernel_width - 1) - 1) // stride[1] + 1
-    acc = np.zeros((batch, rows, columns, outputs), dtype=object)
-    for n, y, z, o in np.ndindex(acc.shape):
+    """Accumulators by the definition, in Python integers. x: (batch, *size, channels); w: (outputs, inputs, *kernel).
+
+    Input i meets output o at tap k where i = o * stride + k * dilation - padding; transposed, where
+    o = i * stride + k * dilation - padding.
+    """
+    size, kernel, (outputs, inputs) = x.shape[1:-1], w.shape[2:], w.shape[:2]
+    stride, padding, dilation, output_padding = (
+        (v,) * len(kernel) if isinstance(v, int) else v for v in (stride, padding, dilation, output_padding)
+    )
+    out_size = [
+        (n - 1) * s - 2 * p + d * (k - 1) + 1 + e if transposed else (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, k, s, p, d, e in zip(size, kernel, stride, padding, dilation, output_padding, strict=True)
+    ]
+    acc = np.zeros((len(x), *out_size, outputs), dtype=object)
+    for n, *pixel, o in np.ndindex(acc.shape):
         first = o // (outputs // groups) * inputs
-        for c, i, j in np.ndindex(inputs, kernel_height, kernel_width):
-            row, column = y * stride[0] + i * dilation[0] - padding[0], z * stride[1] + j * dilation[1] - padding[1]
-            if 0 <= row < height and 0 <= column < width:
-                acc[n, y, z, o] += (int(x[n, row, column, first + c]) - x_zero) * (int(w[o, c, i, j]) - int(w_zero[o]))
+        for tap in np.ndindex(*kernel):
+            met = []
+            for at, k, s, p, d, limit in zip(pixel, tap, stride, padding, dilation, size, strict=True):
+                i, rest = divmod(at + p - k * d, s) if transposed else (at * s + k * d - p, 0)
+                if rest == 0 and 0 <= i < limit:
+                    met.append(i)
+            if len(met) == len(tap):
+                for c in range(inputs):
+                    acc[(n, *pixel, o)] += (int(x[(n, *met, first + c)]) - x_zero) * (
+                        int(w[(o, c, *tap)]) - int(w_zero[o])
+                    )
     return acc

@@ -66,7 +66,7 @@ class Conv2d(Geometry, Static):
         F.check_image(q.shape, self.in_channels)
         q, _ = self.split_padding(q)
         qparams, wanted = self.output()
-        y = self.packed().conv2d(q.channels_last(), given(q), wanted)
+        y = self.packed().conv(q.channels_last(), given(q.qparams), wanted)
         return QTensor(y.transpose(0, 3, 1, 2), qparams, q.origin)
 
 

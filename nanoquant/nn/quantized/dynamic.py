@@ -35,15 +35,8 @@ def linear_dynamic(x: Any, packed: PackedWeights, reduce_range: bool, relu: bool
         raise ValueError(f"the input of shape {x.shape} holds NaN or infinity: no scale can represent its range")
     quant_max = 127 if reduce_range and packed.profile is not Profile.qnnpack else 255
     scale, zero_point = choose_dynamic_qparams(low, high, 0, quant_max)
-    q = native.quantize(
-        x,
-        (1, 1, x.size),
-        np.array([scale], np.float32),
-        np.array([zero_point], np.int32),
-        np.dtype(np.uint8),
-        0,
-        quant_max,
-    )
+    numbers = np.array([scale], np.float32), np.array([zero_point], np.int32)
+    q = native.quantize(x, native.affine(np.dtype(np.uint8), (1, 1, x.size), *numbers, 0, quant_max))
     used = twice_inverted(scale) if packed.profile is Profile.onednn else np.float32(scale)  # oneDNN inverts the double
     return packed.linear(q, Input(float(used), zero_point), Output(relu=relu))
 

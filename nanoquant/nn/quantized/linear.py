@@ -49,10 +49,9 @@ class Linear(Static):
         q = self.take(x)
         if q.shape[-1] != self.in_features:
             raise ValueError(f"the layer has {self.in_features} input features; got an input of shape {q.shape}")
-        rows = np.asarray(q.values, order="C").reshape(-1, self.in_features)
         qparams, wanted = self.output()
-        y = self.packed().linear(rows, given(q), wanted)
-        return QTensor(y.reshape(*q.shape[:-1], self.out_features), qparams, q.origin)
+        y = self.packed().linear(np.asarray(q.values, order="C"), given(q.qparams), wanted)
+        return QTensor(y, qparams, q.origin)
 
     def geometry_repr(self) -> str:
         """Sizes."""

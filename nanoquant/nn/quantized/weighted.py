@@ -5,6 +5,7 @@ Before: `nanoquant.nn.qat`. After: `quantize`.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -137,8 +138,7 @@ class Static(Weighted):
         """What the output's integers mean, in our words and in the kernels'."""
         if self._output is None:
             q = QParams(self.scale, self.zero_point, self.dtype, None, self.quant_min, self.quant_max)
-            wanted = Output(float(q.scale), int(q.zero_point), q.dtype.storage, self.relu, *q.limits)
-            self._output = (q, wanted)
+            self._output = (q, wanted(q, self.relu))
         return self._output
 
     def take(self, x: Any) -> QTensor:
@@ -166,9 +166,16 @@ class Static(Weighted):
         raise NotImplementedError
 
 
-def given(x: QTensor) -> Input:
-    """What the input's integers mean, in the kernels' words."""
-    return Input(float(x.qparams.scale), int(x.qparams.zero_point), x.values.dtype)
+@lru_cache(maxsize=1024)
+def given(qparams: QParams) -> Input:
+    """What an input's integers mean, in the kernels' words."""
+    return Input(float(qparams.scale), int(qparams.zero_point), qparams.dtype.storage)
+
+
+@lru_cache(maxsize=1024)
+def wanted(qparams: QParams, relu: bool) -> Output:
+    """What an output's integers shall mean, in the kernels' words."""
+    return Output(float(qparams.scale), int(qparams.zero_point), qparams.dtype.storage, relu, *qparams.limits)
 
 
 def quantize_weights(module: Any) -> tuple[QTensor, Any]:
