@@ -14,6 +14,8 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#define WINDOWS 0
+
 BEGIN_TARGET("avx2,fma")
 
 #include "dwconv_256.h"
@@ -30,10 +32,6 @@ INLINE void add_quad(__m256i acc[4], const uint8_t *const *taps, int64_t offset,
     add_pair(acc, LOAD(taps[0] + offset), LOAD(taps[2] + offset), w);
     if (count > 1)
         add_pair(acc, LOAD(taps[1] + offset), LOAD(taps[3] + offset), w + 64);
-}
-
-INLINE void add_window(__m256i acc[STEP_PIXELS][4], const nq_segment *s, int64_t offset, const int size) {
-    (void)acc, (void)s, (void)offset, (void)size;
 }
 
 static void dwconv_32(const nq_segment *s) { dwconv(s); }

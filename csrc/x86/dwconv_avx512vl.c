@@ -5,7 +5,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#define GROUPS 4
+#define WINDOWS 1
 #define DOT_INTRINSIC _mm256_dpbusd_epi32
 #define DOT_ENCODING ""
 

@@ -10,7 +10,7 @@
 
 #define VEC __m512i
 #define LANES 4
-#define GROUPS 4
+#define WINDOWS 1
 #define LOAD(address) _mm512_loadu_si512(address)
 #define ZERO _mm512_setzero_si512()
 #define OP(name) _mm512_##name

@@ -4,7 +4,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#define GROUPS 2
+#define WINDOWS 0
 #define DOT_INTRINSIC _mm256_dpbusd_avx_epi32
 #define DOT_ENCODING "%{vex%} "
 

@@ -1,6 +1,6 @@
 /* dwconv_line.h: a depthwise kernel, but for its vectors and products: a segment of a line, two pixels at a time.
  *
- * Who includes it defines VEC, LOAD and LANES, and these three: */
+ * Who includes it defines VEC, LOAD, LANES and WINDOWS (whether registers suffice for pixels that overlap), and: */
 #ifndef NQ_DWCONV_LINE_H
 #define NQ_DWCONV_LINE_H
 
@@ -9,8 +9,10 @@ enum { STEP_PIXELS = 2 };
 /* Adds a quad of taps to the four groups of one pixel; the last quad holds `count` taps. */
 INLINE void add_quad(VEC acc[4], const uint8_t *const *taps, int64_t offset, const uint8_t *w, int64_t count);
 
+#if WINDOWS
 /* Adds all taps of a 3x3 or 5x5 filter (`size`) to STEP_PIXELS pixels that overlap. */
 INLINE void add_window(VEC acc[STEP_PIXELS][4], const nq_segment *s, int64_t offset, const int size);
+#endif
 
 /* The epilogue of the forms with 8-bit outputs. */
 INLINE VEC requantize_span(const VEC acc[4], const nq_segment *s, const int form);
@@ -26,12 +28,13 @@ INLINE void step(const nq_segment *s, int64_t x, const int pixels, const int for
             acc[i][g] = LOAD(s->epilogue->init + s->channel + 4 * LANES * g);
     const int64_t offset = s->offset + x * s->pixel_stride;
     const uint8_t *w = s->weights;
+#if WINDOWS
     if (size)
         add_window(acc, s, offset, size);
-    else
-        for (int64_t t = 0; t < s->tap_count; t += NQ_QUAD, w += s->quad_bytes)
-            UNROLL for (int i = 0; i < pixels; i++)
-                add_quad(acc[i], s->taps + t, offset + i * s->pixel_stride, w, s->tap_count - t);
+#endif
+    for (int64_t t = 0; t < s->tap_count && !size; t += NQ_QUAD, w += s->quad_bytes)
+        UNROLL for (int i = 0; i < pixels; i++)
+            add_quad(acc[i], s->taps + t, offset + i * s->pixel_stride, w, s->tap_count - t);
     uint8_t *out = s->out + x * s->out_stride;
     VEC bytes[STEP_PIXELS];
     UNROLL for (int i = 0; i < pixels; i++)              /* before any is stored, so that tables are loaded once */
@@ -53,9 +56,9 @@ INLINE void line(const nq_segment *s, const int form, const int size) {
 }
 
 INLINE void line_of_form(const nq_segment *s, const int form) {
-    if (s->window == 3)
+    if (WINDOWS && s->window == 3)
         line(s, form, 3);
-    else if (s->window == 5)
+    else if (WINDOWS && s->window == 5)
         line(s, form, 5);
     else
         line(s, form, 0);
