@@ -1,25 +1,31 @@
 /* dwconv.c: depthwise convolution: every channel has a filter of its own.
  *
  * As a product it would be a matrix of which one element in 16 is not zero. Instead, vectors run along the channels of a
- * pixel, which are contiguous, and a kernel multiplies four taps of each at a time. To bring the four bytes of a channel
- * together, it interleaves the bytes of the taps' vectors; vectors are interleaved inside lanes of 16 bytes. Here are two
- * lanes, with the numbers of the channels:
+ * pixel, which are contiguous, and a kernel multiplies up to four taps of each at a time. To bring the four bytes of a
+ * channel together, it interleaves the bytes of four vectors, which works in lanes of 16 bytes:
  *
- *     a tap's bytes    0 1 2 3   4 5 6 7   8 9 10 11   12 13 14 15 | 16 17 18 19   20 .. 23   24 .. 27   28 .. 31
- *                         |         |           |              |         |            |          |          |
- *     group 0             +---------------------------------------------- +
- *     group 1                       +-------------------------------------------------+
- *     group 2                                   +------------------------------------------------+
- *     group 3                                                  +--------------------------------------------+
+ *     one tap, two lanes    0..3    4..7   8..11  12..15  | 16..19  20..23  24..27  28..31          channels
+ *                            |       |       |       |         |       |       |       |
+ *     four taps,          group 0  group 1 group 2 group 3  group 0  group 1 group 2 group 3
+ *     interleaved
+ *                         group 0:  0 1 2 3 16 17 18 19     each channel 32 bits wide: its bytes of four taps
+ *                         group 1:  4 5 6 7 20 21 22 23     and so on
  *
- * Group g holds channels 4g..4g+3 of every lane, 32 bits for each; so the accumulators of a group are in this order,
- * too, and so must be weights and tables. Narrowing four groups to bytes undoes it, again inside lanes.
+ * So a group's accumulators are in this order, too, and so must be weights and tables. Narrowing four groups to bytes, again
+ * in lanes, undoes it.
  *
  * A lane is a strip, and the two or four strips of a vector are a span. Where the channels are no multiple of a span, the
  * last one overlaps its neighbour and computes some channels twice: no vector reads beyond a pixel. Only a layer with
- * less channels than a span has none to overlap; its input is copied to memory with room behind it (conv.c).
+ * fewer channels than a span has no neighbour; its input is copied to memory with room behind it (conv.c).
  *
- * What mirrors the product: pack.c, bind.c and conv.c serve both; run_lines takes the place of gemm.c. */
+ * An output line is cut where the filter leaves the image. Pixels inside are one segment; each pixel at a border is a
+ * segment of its own, whose outer taps point to a line of zero points:
+ *
+ *     zeros    . . . . . . . .
+ *     line 0    [#]# # # # # [#]              [ ]: pixels at the borders          top line of a 3x3 filter with padding 1:
+ *     line 1    [#]# # # # # [#]                                                  all taps of its first row read `zeros`
+ *
+ * pack.c, bind.c and conv.c serve depthwise layers and products alike; from run_item down, this takes the place of gemm.c. */
 #include "framework.h"
 
 enum { ITEM_MACS = 1 << 17, PARALLEL_MACS = 1 << 18, LEAST_CHANNELS = 8, QUARTER = NQ_STRIP / 4 };

@@ -86,6 +86,6 @@ static int runs(void) {
 
 END_TARGET
 
-const nq_isa nq_isa_avx512bw = {.name = "avx512bw", .runs = runs, TILE_512_TABLE};
+const nq_isa nq_isa_avx512bw = {.name = "avx512bw", .runs = runs, TILE_512_TABLE, .depthwise = &nq_depthwise_avx2};
 
 #endif
