@@ -125,6 +125,14 @@ static nq_status bind_channel(const nq_binding *b, const nq_epilogue *e, int64_t
     return NQ_OK;
 }
 
+/* The output channel of an entry of the tables; -1 for the padding of a last strip. */
+static int64_t table_channel(const nq_packed *p, int64_t entry) {
+    const int64_t block_outputs = p->shape.out_channels / p->blocks;
+    const int64_t block = entry / (p->strips * NQ_STRIP), n = entry % (p->strips * NQ_STRIP);
+    const int64_t in_block = p->depthwise ? nq_dwconv_channel(p, entry) : n;
+    return in_block < block_outputs ? block * block_outputs + in_block : -1;
+}
+
 nq_status nq_bind(const nq_packed *p, const nq_binding *b, nq_epilogue *e, int32_t *channel) {
     *channel = 0;
     if (!binding_is_sane(b))
@@ -134,14 +142,12 @@ nq_status nq_bind(const nq_packed *p, const nq_binding *b, nq_epilogue *e, int32
         return NQ_BAD_SCALE;
     if (e->form < NQ_FORM_ACCUMULATOR && (!is_scale(b->y_scale) || (e->form == NQ_FORM_B && !is_scale(e->post))))
         return NQ_BAD_SCALE;
-    const int64_t block_outputs = p->shape.out_channels / p->blocks;
     for (int64_t i = 0; i < p->table_length; i++) {
-        const int64_t block = i / (p->strips * NQ_STRIP), n = i % (p->strips * NQ_STRIP);
+        const int64_t c = table_channel(p, i);
         e->init[i] = e->multiplier[i] = e->shift[i] = 0;
         e->badd[i] = e->mul[i] = 0.0f;
-        if (n >= block_outputs)          /* padding of the block's last strip */
+        if (c < 0)
             continue;
-        const int64_t c = block * block_outputs + n;
         channel_entry entry;
         *channel = (int32_t)c;
         nq_status status = bind_channel(b, e, c, &entry);

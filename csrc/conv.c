@@ -20,6 +20,8 @@
  * Micro-kernels read whole quads, up to three bytes beyond a run. The workspace has slack for that. In a foreign array
  * those bytes may lie beyond its end, for the last few rows: these are read from a copy of the array's tail.
  *
+ * A depthwise layer's input gets no halo (dwconv.c): in place of tap offsets, its workspace holds a line of zero points.
+ *
  * The workspace:   [ tap offsets ] [ haloed images or tail | slack ] [ patches ] [ row sums ]                         */
 #include "framework.h"
 
@@ -50,6 +52,9 @@ static void measure_axis(geometry *g, int axis) {
     const nq_conv_shape *s = &g->packed->shape;
     int64_t end = g->size[axis];
     g->out_size[axis] = nq_out_size(s, axis, g->size[axis]);
+    g->padded[axis] = end;
+    if (g->packed->depthwise)
+        return;
     for (int phase = 0; phase < g->phases; phase++) {
         const nq_axis a = nq_phase_filter(s, phase).axis[axis];
         const int64_t outputs = phase_size(&a, g->out_size[axis]);
@@ -99,7 +104,7 @@ static int measure(geometry *g, const nq_packed *p, const nq_epilogue *e, int64_
     *g = (geometry){.packed = p, .epilogue = e, .batch = batch, .size = {depth, height, width}};
     g->phases = nq_phase_count(&p->shape);
     g->channels = p->shape.in_channels;
-    g->copies = e->x_flip != 0 || p->pieces > 1;
+    g->copies = e->x_flip != 0 || p->pieces > 1 || (p->depthwise && nq_dwconv_overreads(p));
     for (int axis = 0; axis < 3; axis++) {
         measure_axis(g, axis);
         g->copies |= g->padded[axis] > g->size[axis];
@@ -114,12 +119,16 @@ static int measure(geometry *g, const nq_packed *p, const nq_epilogue *e, int64_
     for (int phase = 0; phase < g->phases; phase++) {
         if (p[phase].phase != phase)
             return 0;
+        if (p->depthwise) {
+            g->taps_bytes = nq_round_up(width * g->channels + SLACK, ALIGNMENT);
+            continue;
+        }
         g->taps_bytes = nq_max(g->taps_bytes, nq_round_up(nq_max(p[phase].taps, p[phase].pieces) * 8, ALIGNMENT));
         if (!g->copies && p[phase].run % NQ_QUAD != 0)
             g->input_bytes = nq_max(g->input_bytes, nq_round_up(reach(g, p + phase) + SLACK, ALIGNMENT));
     }
     g->patches_bytes = nq_round_up(nq_patches_size(p), ALIGNMENT);
-    if (p->zero_point)
+    if (p->zero_point && !p->depthwise)
         g->sums_bytes = nq_round_up(g->images * g->out_size[0] * g->out_size[1] * g->out_size[2] * p->blocks * 4,
                                     ALIGNMENT);
     return 1;
@@ -217,6 +226,14 @@ static void divert_tail(nq_gemm *m, const uint8_t *end, int64_t reach_, uint8_t 
     memcpy(tail, m->tail_start, (size_t)(end - m->tail_start));
 }
 
+static void run_depthwise(const geometry *g, const uint8_t *in, uint8_t *out, uint8_t *zeros) {
+    nq_dwconv d = {.packed = g->packed, .epilogue = g->epilogue, .images = g->images, .in = in, .zeros = zeros, .out = out};
+    memset(zeros, g->epilogue->x_zero_point, (size_t)g->taps_bytes);
+    memcpy(d.size, g->size, sizeof d.size);
+    memcpy(d.out_size, g->out_size, sizeof d.out_size);
+    nq_dwconv_run(&d);
+}
+
 nq_status nq_conv(const nq_packed *p, const nq_epilogue *e, const void *x, int32_t batch, int32_t depth, int32_t height,
                   int32_t width, void *y, void *workspace, int64_t workspace_bytes) {
     geometry g;
@@ -239,7 +256,9 @@ nq_status nq_conv(const nq_packed *p, const nq_epilogue *e, const void *x, int32
             nq_for(g.images * g.image_bytes >= PASS_BYTES / 4,
                    nq_ceil_div(g.images * g.padded[0] * g.padded[1], COPY_LINES), copy_lines, &c);
         }
-        for (int phase = 0; phase < g.phases; phase++) {
+        if (p->depthwise)
+            run_depthwise(&g, g.copies ? input : in, (uint8_t *)y + first * image_outputs, workspace);
+        for (int phase = 0; phase < g.phases && !p->depthwise; phase++) {
             nq_gemm m = product_of(&g, phase, g.images, g.copies ? input : in, (uint8_t *)y + first * image_outputs,
                                    workspace);
             m.row_sums = (int32_t *)(input + g.input_bytes + g.patches_bytes);

@@ -40,8 +40,8 @@ int nq_isa_runs(int isa) { return nq_isa_compiled(isa) && table[isa].isa->runs()
 
 const nq_isa *nq_find_isa(int isa) { return nq_isa_runs(isa) ? table[isa].isa : NULL; }
 
-/* From the second on, the kernels of rows.h, which an instruction set has all or none of. */
-static const char *const kernels[] = {"gemm", "quantize", "dequantize", "requantize", "add", "mul",
+/* From the third on, the kernels of rows.h, which an instruction set has all or none of. */
+static const char *const kernels[] = {"gemm", "depthwise", "quantize", "dequantize", "requantize", "add", "mul",
                                       "scale_shift", "clamp", "lookup", "max_pool", "avg_pool", "softmax", "layer_norm",
                                       "range"};
 
@@ -53,10 +53,10 @@ int nq_isa_native(int isa, const char *kernel) {
     if (!nq_isa_compiled(isa) || kernel == NULL)
         return -1;
     const nq_isa *i = table[isa].isa;
+    const int native[] = {i->max_rows[1] > 0, i->depthwise != NULL, i->rows != &nq_rows_ref};
     for (int k = 0; nq_kernel_name(k) != NULL; k++)
         if (strcmp(kernels[k], kernel) == 0)
-            return i == &nq_isa_ref ||
-                   (k == 0 ? i->max_rows[1] > 0 : i->rows != &nq_rows_ref);
+            return i == &nq_isa_ref || native[nq_min(k, 2)];
     return -1;
 }
 

@@ -70,6 +70,24 @@ static inline const uint8_t *nq_row(const nq_gemm *m, int64_t row) {
            row % size[2] * stride[3];
 }
 
+/* dwconv.c: a depthwise layer, whose input is read where it lies: a tap outside the image reads a line of zero points. */
+typedef struct {
+    const nq_packed *packed;
+    const nq_epilogue *epilogue;
+    int64_t images, size[3], out_size[3];
+    const uint8_t *in, *zeros;
+    uint8_t *out;
+} nq_dwconv;
+
+void nq_dwconv_run(const nq_dwconv *layer);
+/* 1: kernels read beyond a pixel, up to SLACK bytes, so that the input must be copied. */
+int nq_dwconv_overreads(const nq_packed *packed);
+/* Its part in packing. nq_dwconv_sizes answers 0 when no depthwise kernel serves the layer; nq_dwconv_channel names an
+ * entry's channel, which lies beyond the last for an entry without one. */
+int nq_dwconv_sizes(nq_packed *packed, const nq_isa *isa);
+void nq_dwconv_pack(nq_packed *packed, const nq_isa *isa, const int8_t *weights, const int32_t *zero_point);
+int64_t nq_dwconv_channel(const nq_packed *packed, int64_t entry);
+
 /* pointwise.c: the constants of rows.h from scales and zero points, and what those may be. */
 int nq_scale_is_sane(float scale);               /* positive, normal, finite */
 int nq_grid_is_sane(const nq_grid *grid);        /* but for its scale */

@@ -139,11 +139,14 @@ typedef struct {
 } nq_conv_shape;
 
 /* Packed weights: int8 weights in the order one instruction set's micro-kernel reads them (drawn in pack.c).
- * The caller fills `shape`, `isa` and `phase`, asks for sizes, points the arrays at its memory and calls nq_pack. */
+ * The caller fills `shape`, `isa`, `phase` and `asymmetric`, asks for sizes, points the arrays at its memory and calls
+ * nq_pack. */
 typedef struct {
     nq_conv_shape shape;
     int32_t isa;
     int32_t phase;           /* 0, or up to the product of the strides - 1: part of a transposed convolution (phase.c) */
+    int32_t asymmetric;      /* 1: weights have zero points                                          */
+    int32_t depthwise;       /* strips in a span of a depthwise kernel (dwconv.c); 0: the product's  */
     int32_t merged;          /* groups that share one strip of 16 output channels (block-diagonal)  */
     int32_t blocks;          /* groups / merged: independent products                                */
     int32_t strips;          /* strips of 16 output channels in each block                           */

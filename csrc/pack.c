@@ -73,6 +73,8 @@ nq_status nq_pack_sizes(nq_packed *p) {
     const nq_conv_shape *s = &p->shape;
     if (isa == NULL || !shape_is_sane(s) || p->phase < 0 || p->phase >= nq_phase_count(s))
         return NQ_BAD_ARGUMENT;
+    if (nq_dwconv_sizes(p, isa))
+        return NQ_OK;
     p->merged = groups_per_strip(s->groups, s->out_channels / s->groups);
     p->blocks = s->groups / p->merged;
     p->strips = (int32_t)nq_ceil_div(s->out_channels / p->blocks, NQ_STRIP);
@@ -150,13 +152,8 @@ static int32_t all_pairs_fit(const int8_t *w, int64_t count) {
     return 1;
 }
 
-nq_status nq_pack(nq_packed *p, const int8_t *weights, const int32_t *zero_point) {
-    nq_packed sizes = *p;
-    if (nq_pack_sizes(&sizes) != NQ_OK || sizes.table_length != p->table_length ||
-        sizes.weight_bytes != p->weight_bytes || (p->zero_point != NULL && zero_point == NULL))
-        return NQ_BAD_ARGUMENT;
-    const nq_isa *isa = nq_find_isa(p->isa);
-    const nq_filter f = nq_phase_filter(&p->shape, p->phase);
+static void pack_strips(nq_packed *p, const nq_isa *isa, const nq_filter *f, const int8_t *weights,
+                        const int32_t *zero_point) {
     const int64_t block_outputs = p->shape.out_channels / p->blocks;
     uint8_t *out = p->weights;
     for (int64_t block = 0; block < p->blocks; block++)
@@ -166,7 +163,7 @@ nq_status nq_pack(nq_packed *p, const int8_t *weights, const int32_t *zero_point
             for (int64_t tap = 0; tap < p->taps; tap++)
                 for (int64_t k = 0; k < p->run; k += NQ_QUAD, out += isa->quad_bytes) {
                     int8_t quad[NQ_STRIP][NQ_QUAD] = {{0}};
-                    gather_quad(p, &f, weights, p->zero_point ? zero_point : NULL, first, columns, tap, k, quad);
+                    gather_quad(p, f, weights, p->zero_point ? zero_point : NULL, first, columns, tap, k, quad);
                     isa->pack_quad((const int8_t (*)[NQ_QUAD])quad, out);
                 }
             if (p->zero_point)
@@ -174,7 +171,19 @@ nq_status nq_pack(nq_packed *p, const int8_t *weights, const int32_t *zero_point
                     p->zero_point[(block * p->strips + strip) * NQ_STRIP + n] = n < columns ? zero_point[first + n] : 0;
         }
     p->pairs_fit = all_pairs_fit(p->weights, p->weight_bytes);
+}
+
+nq_status nq_pack(nq_packed *p, const int8_t *weights, const int32_t *zero_point) {
+    nq_packed sizes = *p;
+    if (nq_pack_sizes(&sizes) != NQ_OK || sizes.table_length != p->table_length || sizes.depthwise != p->depthwise ||
+        sizes.weight_bytes != p->weight_bytes || (p->asymmetric && (p->zero_point == NULL || zero_point == NULL)))
+        return NQ_BAD_ARGUMENT;
+    const nq_filter f = nq_phase_filter(&p->shape, p->phase);
+    if (p->depthwise)
+        nq_dwconv_pack(p, nq_find_isa(p->isa), weights, zero_point);
+    else
+        pack_strips(p, nq_find_isa(p->isa), &f, weights, zero_point);
     for (int64_t channel = 0; channel < p->shape.out_channels; channel++)
-        sum_channel(p, &f, weights, channel, p->zero_point ? zero_point[channel] : 0);
+        sum_channel(p, &f, weights, channel, p->asymmetric ? zero_point[channel] : 0);
     return NQ_OK;
 }

@@ -61,6 +61,51 @@ typedef struct {
 
 typedef void nq_ukernel(const nq_tile *tile);
 
+/* Depthwise: every channel has a filter of its own, so that nothing is shared along a row of the product; vectors run
+ * along channels, which are contiguous. A depthwise kernel computes a segment of an output line for one span of
+ * channels:
+ *
+ *     taps[0] -->  pixel 0 | pixel 1 | ...           input of tap 0, `pixel_stride` bytes apart; one pointer for each
+ *     taps[1] -->  pixel 0 | pixel 1 | ...           tap of the filter, so that lines may lie anywhere
+ *       ...
+ *     out     -->  pixel 0 | pixel 1 | ...           out_stride bytes apart
+ *
+ *     acc[c] = init[c] + sum_t taps[t][c] * w[t][c]     (mod 2^32),  then the epilogue
+ *
+ * A span is two or four strips. The kernel reads whole spans; it stores `columns` channels. Interleaving taps leaves the
+ * channels of a span in another order, which dwconv.c draws; packed weights and the epilogue's tables follow it. */
+enum {
+    NQ_MAX_TAPS = 64,            /* of a filter that depthwise kernels take */
+    NQ_PARTS = 3                 /* tap slots for one weight, if weights have zero points: w - zp_w needs 9 bits */
+};
+
+typedef struct {
+    const uint8_t *const *taps;  /* valid pointers up to a multiple of NQ_QUAD, with zero weights beyond tap_count */
+    int64_t tap_count;
+    int64_t window;              /* 3, 5: taps of a filter of that size, pixel_stride apart along a line; 0: of any */
+    int64_t offset;              /* what is added to every tap's pointer */
+    int64_t pixels, pixel_stride;
+    const uint8_t *weights;      /* of the span: [quad of taps][strip], each ordered by pack_quad */
+    const nq_epilogue *epilogue;
+    int64_t channel;             /* the span's first entry in the epilogue's tables */
+    int64_t columns;             /* channels to store */
+    int64_t quad_bytes;          /* of the span */
+    uint8_t *out;
+    int64_t out_stride;
+} nq_segment;
+
+typedef void nq_dwkernel(const nq_segment *segment);
+
+/* An instruction set's depthwise kernels. pack_quad: as in nq_isa, taps taking the place of a run's bytes. If `windows`, they
+ * have code for pixels that overlap, and the taps of 3x3 and 5x5 filters come by columns: the first four rows of each (the
+ * fourth of three has no weight), then the fifth row. All other taps come by rows. */
+typedef struct {
+    nq_dwkernel *kernels[NQ_MAX_STRIPS + 1];             /* [strips in a span]: 2, 4 */
+    int windows;
+    int64_t quad_bytes;
+    void (*pack_quad)(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed);
+} nq_depthwise;
+
 /* ---- Rows -------------------------------------------------------------------------------------------------------
  *
  * What is done between products runs over rows of contiguous elements (rows.h draws it). */
@@ -140,6 +185,7 @@ typedef struct {
 
     int max_rows[NQ_MAX_STRIPS + 1];                         /* tallest tile for each width; 0: no such width */
     nq_ukernel *gemm[NQ_MAX_STRIPS + 1][NQ_MAX_ROWS + 1];    /* [strips][rows] */
+    const nq_depthwise *depthwise;       /* NULL: the product serves */
 
     const nq_rows *rows;
 
@@ -154,6 +200,7 @@ extern const nq_rows nq_rows_ref;
 #if defined(__x86_64__)
 extern const nq_isa nq_isa_avx2, nq_isa_avx512bw, nq_isa_avx512vl, nq_isa_avxvnni, nq_isa_avx512vnni;
 extern const nq_rows nq_rows_avx2, nq_rows_avx512;
+extern const nq_depthwise nq_depthwise_avx2, nq_depthwise_avxvnni, nq_depthwise_avx512vl, nq_depthwise_avx512vnni;
 #endif
 
 #endif

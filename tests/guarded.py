@@ -103,6 +103,9 @@ def run_convolutions(isa: int, at_end: bool) -> int:
         inputs, outputs = int(g.choice([1, 2, 3, 4, 5, 17, 63])), int(g.choice([1, 3, 15, 16, 17, 33, 65]))
         axes, transposed = int(g.choice([1, 2, 2, 3])), bool(g.choice([False, False, True]))
         kernel = tuple(int(k) for k in g.choice([1, 1, 2, 3], axes))
+        if g.integers(3) == 0:
+            groups, inputs, outputs, transposed = int(g.choice([8, 17, 31, 32, 33, 63, 64, 65, 97, 130])), 1, 1, False
+            kernel = (int(g.choice([3, 5])),) * axes
         padding, stride = tuple(int(p) for p in g.integers(0, 2, axes)), tuple(int(s) for s in g.integers(1, 3, axes))
         dilation = tuple(int(d) for d in g.integers(1, 3, axes))
         w = g.integers(-128, 128, (groups * outputs, inputs, *kernel)).astype(np.int8)
@@ -121,7 +124,8 @@ def run_convolutions(isa: int, at_end: bool) -> int:
             transposed,
             int(transposed),
         )
-        size = (int(g.integers(1, 3)), *(int(n) for n in g.integers(5, 9, axes)), groups * inputs)
+        least = [max(5, d * (k - 1) + 1) for d, k in zip(dilation, kernel, strict=True)]
+        size = (int(g.integers(1, 3)), *(int(g.integers(n, n + 4)) for n in least), groups * inputs)
         x = g.integers(0, 256, size).astype(np.uint8)
         for wanted in (Output(1.0, 128), Output(), Output(accumulators=True)):
             plain = packed.conv(x, Input(0.1, 3), wanted, isa=native.isa_names()[isa])

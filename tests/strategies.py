@@ -73,6 +73,37 @@ class Layer:
 
 
 @st.composite
+def depthwise_layers(draw: Any) -> Layer:
+    """Layers whose groups have one input channel each: every kernel up to 7 x 7, around every multiple of a vector."""
+    pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
+    square = st.sampled_from([(3, 3), (3, 3), (5, 5)])
+    kernel = draw(st.one_of(square, st.tuples(st.integers(1, 7), st.integers(1, 7))))
+    stride, dilation = (
+        draw(st.sampled_from([(1, 1), (1, 1), (2, 2), draw(pair)])),
+        draw(st.sampled_from([(1, 1), draw(pair)])),
+    )
+    padding = draw(
+        st.sampled_from([(kernel[0] // 2, kernel[1] // 2), draw(st.tuples(st.integers(0, 5), st.integers(0, 5)))])
+    )
+    least = [max(1, d * (k - 1) + 1 - 2 * p) for d, k, p in zip(dilation, kernel, padding, strict=True)]
+    lanes = draw(st.sampled_from([8, 16, 32, 64, 96, 128, 144]))
+    flags = {name: draw(st.booleans()) for name in ("extreme", "signed", "asymmetric", "per_channel", "bias", "relu")}
+    return Layer(
+        seed=draw(seeds),
+        batch=draw(st.integers(0, 2)),
+        size=(draw(st.integers(least[0], least[0] + 5)), draw(st.integers(least[1], least[1] + 12))),
+        groups=lanes + draw(st.integers(-1, 1)),
+        inputs=1,
+        outputs=draw(st.sampled_from([1, 1, 1, 1, 2, 3])),
+        kernel=kernel,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        **flags,
+    )
+
+
+@st.composite
 def layers(draw: Any, linear: bool = False) -> Layer:
     """Layers small enough for an oracle, over every argument and one to three axes; `linear`: kernels of one pixel."""
     axes = 1 if linear else draw(st.integers(1, 3))

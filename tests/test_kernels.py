@@ -91,6 +91,11 @@ def test_convolutions(layer: Layer) -> None:
     compare(layer, Profile, OUTPUTS)
 
 
+@given(strategies.depthwise_layers())
+def test_depthwise_convolutions(layer: Layer) -> None:
+    compare(layer, Profile, OUTPUTS)
+
+
 @given(strategies.layers(linear=True))
 def test_linear_layers(layer: Layer) -> None:
     compare(layer, Profile, OUTPUTS)
@@ -358,7 +363,7 @@ def test_info_names_what_runs_where() -> None:
     assert native.isa_names()[0] == "ref"
     for name in native.isa_names():
         status = native.isa_status(name)
-        assert {"gemm", "quantize", "add", "lookup"} <= set(status)
+        assert {"gemm", "depthwise", "quantize", "add", "lookup"} <= set(status)
         assert set(status.values()) <= {"native", "ref", "not in this build", "not on this CPU"}
 
 

@@ -18,7 +18,7 @@ from nanoquant import _native
 
 INSTRUCTION = re.compile(r"^ *([0-9a-f]+):\t(?:\{\w+\} )?(\S+) *([^#<\n]*)", re.MULTILINE)
 MULTIPLICATIONS = {"vpdpbusd", "vpmaddwd", "vpmaddubsw"}
-VECTOR_ON_STACK = re.compile(r"^(?=.*[xyz]mm)(?=.*\(%r[sb]p\))")  # with an index it would be an array
+VECTOR_ON_STACK = re.compile(r"^(?!vpbroadcast)(?=.*[xyz]mm)(?=.*\(%r[sb]p\))")  # with an index: an array; broadcast: a scalar
 
 Instruction = tuple[int, str, str]  # address, mnemonic, operands
 
@@ -72,7 +72,7 @@ def spills(code: list[Instruction]) -> list[str]:
         f"{code[i][0]:x}: {code[i][1]} {code[i][2]}"
         for loop in inner_loops(code)
         for i in loop
-        if VECTOR_ON_STACK.search(code[i][2])
+        if VECTOR_ON_STACK.search(f"{code[i][1]} {code[i][2]}")
     ]
 
 

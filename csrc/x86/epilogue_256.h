@@ -1,6 +1,6 @@
 /* epilogue_256.h: from accumulators to outputs, 16 channels of one pixel in two 256-bit registers.
  *
- *     int32  0..7 | 8..15  --form A, B, D-->  float  --clamp, rint, + zero_point-->  int32  --packs, packus-->  16 bytes
+ *     int32  0..7 | 8..15  --form A, B, D-->  float  --clamp, rint-->  int32  --packs, + zero_point, packus-->  16 bytes
  *                          --form C, in int64-->  int32  --------^
  *
  * Whoever has a tile's sums in registers includes it between BEGIN_TARGET and END_TARGET. `form` is a constant wherever
@@ -62,8 +62,9 @@ INLINE __m256i multiply_once_rounded(__m256i acc, __m256i multiplier, __m256i sh
     return merge_lanes(even, odd, 0);
 }
 
-/* Form A, B or C on 8 accumulators: y as int32 in 0..255. */
-INLINE __m256i requantize(__m256i acc, const nq_epilogue *e, int64_t channel, const int form) {
+/* Form A, B or C on 8 accumulators: y - zero_point as int32, clamped from above. Who stores clamps from below, after
+ * packing; a float too low for int32 is converted to INT32_MIN. */
+INLINE __m256i requantize_below(__m256i acc, const nq_epilogue *e, int64_t channel, const int form) {
     __m256 value;
     if (form == NQ_FORM_A) {
         value = _mm256_add_ps(_mm256_cvtepi32_ps(acc), _mm256_loadu_ps(e->badd + channel));
@@ -78,9 +79,7 @@ INLINE __m256i requantize(__m256i acc, const nq_epilogue *e, int64_t channel, co
         else
             value = _mm256_cvtepi32_ps(multiply_once_rounded(acc, multiplier, shift, e));
     }
-    value = _mm256_max_ps(value, _mm256_set1_ps(e->lo));
-    value = _mm256_min_ps(value, _mm256_set1_ps(e->hi));
-    return _mm256_add_epi32(_mm256_cvtps_epi32(value), _mm256_set1_epi32(e->zero_point));
+    return _mm256_cvtps_epi32(_mm256_min_ps(value, _mm256_set1_ps(e->hi)));
 }
 
 /* Copies the first `count` of `size`-byte elements of a full row to the output: AVX2 has no masked byte store. */
@@ -90,9 +89,12 @@ INLINE void store_columns(uint8_t *out, const void *row, int64_t count, const in
 
 INLINE void store_row_8bit(__m256i first, __m256i second, const nq_epilogue *e, int64_t channel, int64_t columns,
                            uint8_t *out, const int form) {
-    __m256i words = _mm256_packs_epi32(requantize(first, e, channel, form), requantize(second, e, channel + 8, form));
+    __m256i words = _mm256_packs_epi32(requantize_below(first, e, channel, form),
+                                       requantize_below(second, e, channel + 8, form));
+    words = _mm256_adds_epi16(words, _mm256_set1_epi16((int16_t)e->zero_point));
     words = _mm256_permute4x64_epi64(words, 0xD8);       /* packs works in 128-bit lanes: 0 8 4 12 -> 0 4 8 12 */
     __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    bytes = _mm_max_epu8(bytes, _mm_set1_epi8((char)((int32_t)e->lo + e->zero_point)));
     bytes = _mm_xor_si128(bytes, _mm_set1_epi8((char)e->y_flip));
     if (columns >= NQ_STRIP) {
         _mm_storeu_si128((__m128i *)out, bytes);

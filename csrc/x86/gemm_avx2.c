@@ -143,7 +143,7 @@ static int runs(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_s
 
 END_TARGET
 
-const nq_isa nq_isa_avx2 = {.name = "avx2", .runs = runs, TILE_256_TABLE,
+const nq_isa nq_isa_avx2 = {.name = "avx2", .runs = runs, TILE_256_TABLE, .depthwise = &nq_depthwise_avx2,
                             .chains = {{"vpmaddwd, vpaddd", nq_multiply_words_avx2},
                                        {"vpmaddubsw, vpmaddwd, vpaddd", nq_multiply_bytes_avx2}}};
 

@@ -106,6 +106,7 @@ const nq_isa nq_isa_avx512bw = {
     .max_rows = {0, 6, 6, 0, 0},
     .gemm = {{0}, {ENTRIES_6(1)}, {ENTRIES_6(2)}},
     TILE_512_TABLE,
+    .depthwise = &nq_depthwise_avx2,
 };
 
 #endif

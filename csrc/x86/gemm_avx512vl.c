@@ -15,7 +15,7 @@ static int runs(void) {
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
 }
 
-const nq_isa nq_isa_avx512vl = {.name = "avx512vl", .runs = runs, TILE_256_TABLE,
+const nq_isa nq_isa_avx512vl = {.name = "avx512vl", .runs = runs, TILE_256_TABLE, .depthwise = &nq_depthwise_avx512vl,
                                 .chains = {{"vpdpbusd ymm", nq_multiply_avx512vl}}};
 
 #endif

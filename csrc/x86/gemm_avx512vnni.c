@@ -14,20 +14,14 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#define VEC __m512i
+#define DOT_INTRINSIC _mm512_dpbusd_epi32
+#define DOT_ENCODING ""
+
 BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
 
+#include "dot.h"
 #include "tile_512.h"
-
-/* For gcc, one line of assembly: gcc 12 copies and spills the accumulators around the intrinsic, which costs more than half
- * of the speed. Not volatile, so that the compiler still schedules it and allocates its registers. */
-INLINE __m512i dot(__m512i acc, __m512i a, __m512i w) {
-#if defined(__clang__)
-    return _mm512_dpbusd_epi32(acc, a, w);
-#else
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(w));
-    return acc;
-#endif
-}
 
 /* Quads k / 4 .. k / 4 + phases - 1 of every row, into acc[phase * rows + row]. One loop, not three: see begin_tile. */
 INLINE void add_quads(const nq_tile *t, const uint8_t *const *a, int64_t k, const uint8_t *w, __m512i acc[][NQ_MAX_STRIPS],
@@ -55,7 +49,7 @@ INLINE void add_products(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const i
             a[i] = t->rows[i] + t->taps[tap];
         const int64_t end = 4 * t->quads;
         int64_t k = 0;
-        PRAGMA(GCC unroll 2) for (; k + 4 * phases <= end; k += 4 * phases, w += 64 * phases)
+        for (; k + 4 * phases <= end; k += 4 * phases, w += 64 * phases)
             add_quads(t, a, k, w, acc, rows, strips, phases);
         for (; phases > 1 && k < end; k += 4, w += 64)
             add_quads(t, a, k, w, acc, rows, strips, 1);
@@ -84,6 +78,7 @@ const nq_isa nq_isa_avx512vnni = {
     .max_rows = {0, 8, 8, 8, 6},
     .gemm = {{0}, {ENTRIES_8(1)}, {ENTRIES_8(2)}, {ENTRIES_8(3)}, {ENTRIES_6(4)}},
     TILE_512_TABLE,
+    .depthwise = &nq_depthwise_avx512vnni,
     .chains = {{"vpdpbusd zmm", nq_multiply_avx512vnni}},
 };
 

@@ -14,7 +14,7 @@ static int runs(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && nq_cpu_has_avxvnni();
 }
 
-const nq_isa nq_isa_avxvnni = {.name = "avxvnni", .runs = runs, TILE_256_TABLE,
+const nq_isa nq_isa_avxvnni = {.name = "avxvnni", .runs = runs, TILE_256_TABLE, .depthwise = &nq_depthwise_avxvnni,
                                .chains = {{"vpdpbusd ymm", nq_multiply_avxvnni}}};
 
 #endif

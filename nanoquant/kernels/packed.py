@@ -277,7 +277,7 @@ class PackedWeights:
         shape.kernel, shape.stride = [1] * absent + [*self.weights.shape[2:]], [1] * absent + [*self.stride]
         shape.padding, shape.dilation = [0] * absent + [*self.padding], [1] * absent + [*self.dilation]
         shape.transposed, shape.output_padding = self.transposed, [0] * absent + [*self.output_padding]
-        struct.isa, struct.phase = isa, phase
+        struct.isa, struct.phase, struct.asymmetric = isa, phase, bool(self.zero_point.any())
         check(lib.nq_pack_sizes(ffi.addressof(struct)), f"packing weights of shape {self.weights.shape}")
         strips = aligned(struct.weight_bytes)
         col_offset, magnitude = np.empty(self.out_channels, np.int32), np.empty(self.out_channels, np.int64)
@@ -286,7 +286,7 @@ class PackedWeights:
         struct.col_offset = pointer("int32_t[]", col_offset)
         struct.magnitude = pointer("int64_t[]", magnitude)
         zero_points = ffi.NULL
-        if self.zero_point.any():
+        if struct.asymmetric:
             given = np.broadcast_to(self.zero_point, (self.out_channels,)).astype(np.int32)
             table = np.empty(struct.table_length, np.int32)
             struct.zero_point, zero_points = pointer("int32_t[]", table), pointer("int32_t[]", given)

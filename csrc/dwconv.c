@@ -1,0 +1,224 @@
+/* dwconv.c: depthwise convolution: every channel has a filter of its own.
+ *
+ * As a product it would be a matrix of which one element in 16 is not zero. Instead, vectors run along the channels of a
+ * pixel, which are contiguous, and a kernel multiplies up to four taps of each at a time. To bring the four bytes of a
+ * channel together, it interleaves the bytes of four vectors, which works in lanes of 16 bytes:
+ *
+ *     one tap, two lanes    0..3    4..7   8..11  12..15  | 16..19  20..23  24..27  28..31          channels
+ *                            |       |       |       |         |       |       |       |
+ *     four taps,          group 0  group 1 group 2 group 3  group 0  group 1 group 2 group 3
+ *     interleaved
+ *                         group 0:  0 1 2 3 16 17 18 19     each channel 32 bits wide: its bytes of four taps
+ *                         group 1:  4 5 6 7 20 21 22 23     and so on
+ *
+ * So a group's accumulators are in this order, too, and so must be weights and tables. Narrowing four groups to bytes, again
+ * in lanes, undoes it.
+ *
+ * A lane is a strip, and the two or four strips of a vector are a span. Where the channels are no multiple of a span, the
+ * last one overlaps its neighbour and computes some channels twice: no vector reads beyond a pixel. Only a layer with
+ * fewer channels than a span has no neighbour; its input is copied to memory with room behind it (conv.c).
+ *
+ * An output line is cut where the filter leaves the image. Pixels inside are one segment; each pixel at a border is a
+ * segment of its own, whose outer taps point to a line of zero points:
+ *
+ *     zeros    . . . . . . . .
+ *     line 0    [#]# # # # # [#]              [ ]: pixels at the borders          top line of a 3x3 filter with padding 1:
+ *     line 1    [#]# # # # # [#]                                                  all taps of its first row read `zeros`
+ *
+ * pack.c, bind.c and conv.c serve depthwise layers and products alike; from run_item down, this takes the place of gemm.c. */
+#include "framework.h"
+
+enum { ITEM_MACS = 1 << 17, PARALLEL_MACS = 1 << 18, LEAST_CHANNELS = 8, QUARTER = NQ_STRIP / 4 };
+
+typedef struct {
+    int64_t strips;
+    int64_t channel;             /* of the layer: the span's first */
+    int64_t entry;               /* of the tables: the span's first */
+} span;
+
+static span find_span(const nq_packed *p, int64_t index) {
+    const int64_t strips = nq_min(p->depthwise, p->strips - index * p->depthwise);
+    const int64_t last = p->shape.out_channels - strips * NQ_STRIP, entry = index * p->depthwise * NQ_STRIP;
+    return (span){.strips = strips, .channel = nq_max(nq_min(entry, last), 0), .entry = entry};
+}
+
+static int64_t channel_in_span(const span *s, int64_t entry) {
+    const int64_t group = entry / (s->strips * QUARTER), lane = entry / QUARTER % s->strips;
+    return lane * NQ_STRIP + group * QUARTER + entry % QUARTER;
+}
+
+int64_t nq_dwconv_channel(const nq_packed *p, int64_t entry) {
+    const span s = find_span(p, entry / (p->depthwise * NQ_STRIP));
+    return s.channel + channel_in_span(&s, entry - s.entry);
+}
+
+/* Tap slots of a pixel: taps by rows, or a window's by columns (nq_segment); then again for each part of the weights. */
+static int64_t window_size(const nq_packed *p, const nq_isa *isa) {
+    const int32_t *k = p->shape.kernel;
+    return isa->depthwise->windows && k[0] == 1 && k[1] == k[2] && (k[1] == 3 || k[1] == 5) ? k[1] : 0;
+}
+
+static int64_t slots_per_part(const nq_packed *p, const nq_isa *isa) {
+    return window_size(p, isa) == 3 ? 3 * NQ_QUAD : p->taps;
+}
+
+static int64_t slots(const nq_packed *p, const nq_isa *isa) {
+    return slots_per_part(p, isa) * (p->asymmetric ? NQ_PARTS : 1);
+}
+
+/* -1: a slot without a tap. */
+static int64_t tap_of_slot(const nq_packed *p, const nq_isa *isa, int64_t slot) {
+    const int64_t size = window_size(p, isa), row = slot % NQ_QUAD;
+    if (size == 0 || slot >= NQ_QUAD * size)
+        return slot;
+    return row < size ? row * size + slot / NQ_QUAD : -1;
+}
+
+int nq_dwconv_overreads(const nq_packed *p) { return p->table_length > p->shape.out_channels && p->strips <= p->depthwise; }
+
+int nq_dwconv_sizes(nq_packed *p, const nq_isa *isa) {
+    const nq_conv_shape *s = &p->shape;
+    const int64_t taps = (int64_t)s->kernel[0] * s->kernel[1] * s->kernel[2], channels = s->in_channels;
+    p->depthwise = isa->depthwise == NULL ? 0 : isa->depthwise->kernels[4] ? 4 : 2;
+    if (s->groups != channels || s->out_channels != channels || channels < LEAST_CHANNELS || taps > NQ_MAX_TAPS ||
+        s->transposed)
+        p->depthwise = 0;
+    if (p->depthwise == 0)
+        return 0;
+    const int64_t whole = channels / (p->depthwise * NQ_STRIP), rest = channels % (p->depthwise * NQ_STRIP);
+    p->strips = (int32_t)whole * p->depthwise;
+    if (rest > 0)
+        p->strips += isa->depthwise->kernels[2] && rest <= 2 * NQ_STRIP ? 2 : p->depthwise;
+    p->merged = p->blocks = 1;
+    p->pieces = 0;
+    p->taps = (int32_t)taps;
+    p->run = s->in_channels;
+    p->table_length = (int64_t)p->strips * NQ_STRIP;
+    p->weight_bytes = p->strips * nq_ceil_div(slots(p, isa), NQ_QUAD) * isa->depthwise->quad_bytes;
+    return 1;
+}
+
+/* The weight of a slot. w - zp_w = d lies in -255..255 and is dealt out to three slots: the parts floor(d / 3),
+ * floor((d + 1) / 3) and floor((d + 2) / 3) fit a byte, and their sum is d. */
+static int8_t slot_weight(const nq_packed *p, const nq_isa *isa, const int8_t *weights, const int32_t *zero_point,
+                          int64_t channel, int64_t slot) {
+    const int64_t per_part = slots_per_part(p, isa), tap = tap_of_slot(p, isa, slot % per_part);
+    if (channel >= p->shape.out_channels || slot >= slots(p, isa) || tap < 0)
+        return 0;
+    const int32_t w = weights[channel * p->taps + tap];
+    if (!p->asymmetric)
+        return (int8_t)w;
+    const int32_t part = w - zero_point[channel] + (int32_t)(slot / per_part);
+    return (int8_t)((part + 255) / NQ_PARTS - 255 / NQ_PARTS);       /* 255 is a multiple of 3: floor, by a positive / */
+}
+
+void nq_dwconv_pack(nq_packed *p, const nq_isa *isa, const int8_t *weights, const int32_t *zero_point) {
+    uint8_t *out = p->weights;
+    for (int64_t entry = 0; entry < p->table_length;) {
+        const span s = find_span(p, entry / (p->depthwise * NQ_STRIP));
+        for (int64_t slot = 0; slot < slots(p, isa); slot += NQ_QUAD)
+            for (int64_t i = 0; i < s.strips * NQ_STRIP; i += NQ_STRIP, out += isa->depthwise->quad_bytes) {
+                int8_t quad[NQ_STRIP][NQ_QUAD];
+                for (int64_t n = 0; n < NQ_STRIP; n++)
+                    for (int64_t k = 0; k < NQ_QUAD; k++)
+                        quad[n][k] = slot_weight(p, isa, weights, zero_point, s.channel + channel_in_span(&s, i + n),
+                                                 slot + k);
+                isa->depthwise->pack_quad((const int8_t (*)[NQ_QUAD])quad, out);
+            }
+        entry += s.strips * NQ_STRIP;
+    }
+}
+
+/* The layer's lines of output, and where their outermost pixels end. */
+typedef struct {
+    const nq_dwconv *d;
+    const nq_isa *isa;
+    int64_t lines, item_lines;
+    int64_t window, slots;
+    uint8_t tap_of_slot[NQ_MAX_TAPS * NQ_PARTS];         /* any tap for a slot that has none */
+    int64_t inner, right;                /* pixels from `inner` on, and before `right`, read nothing beside the image */
+} plan;
+
+/* Where the slots of output pixel x of a line read. */
+static void place_taps(const plan *plan_, int64_t line, int64_t x, const uint8_t **slot_taps) {
+    const nq_dwconv *d = plan_->d;
+    const nq_packed *p = d->packed;
+    const nq_conv_shape *s = &p->shape;
+    const int64_t *size = d->size, plane = line / d->out_size[1], image = plane / d->out_size[0];
+    const int64_t front = plane % d->out_size[0] * s->stride[0] - s->padding[0];
+    const int64_t top = line % d->out_size[1] * s->stride[1] - s->padding[1], left = x * s->stride[2] - s->padding[2];
+    const uint8_t *taps[NQ_MAX_TAPS], **tap = taps;
+    for (int64_t i = 0; i < s->kernel[0] * s->kernel[1]; i++) {
+        const int64_t z = front + i / s->kernel[1] * s->dilation[0], y = top + i % s->kernel[1] * s->dilation[1];
+        const int inside = z >= 0 && z < size[0] && y >= 0 && y < size[1];
+        const int64_t in_line = (image * size[0] + z) * size[1] + y;
+        const uint8_t *from = inside ? d->in + in_line * size[2] * s->in_channels : d->zeros;
+        for (int64_t j = 0; j < s->kernel[2]; j++) {
+            const int64_t column = left + j * s->dilation[2];
+            *tap++ = column >= 0 && column < size[2] ? from + column * s->in_channels : d->zeros;
+        }
+    }
+    for (int64_t i = 0; i < nq_round_up(plan_->slots, NQ_QUAD); i++)
+        slot_taps[i] = taps[plan_->tap_of_slot[i]];
+}
+
+/* Pixels x .. x + pixels - 1 of a line, span by span. */
+static void run_pixels(const plan *plan_, int64_t line, int64_t x, int64_t pixels) {
+    const nq_dwconv *d = plan_->d;
+    const nq_packed *p = d->packed;
+    const int64_t element = nq_element(d->epilogue), channels = p->shape.out_channels;
+    const uint8_t *taps[NQ_MAX_TAPS * NQ_PARTS];
+    nq_segment segment = {
+        .taps = taps,
+        .tap_count = plan_->slots,
+        .window = pixels > 1 ? plan_->window : 0,
+        .pixels = pixels,
+        .pixel_stride = p->shape.stride[2] * channels,
+        .weights = p->weights,
+        .epilogue = d->epilogue,
+        .out_stride = channels * element,
+    };
+    uint8_t *out = d->out + (line * d->out_size[2] + x) * segment.out_stride;
+    place_taps(plan_, line, x, taps);
+    for (int64_t i = 0; i < nq_ceil_div(p->strips, p->depthwise); i++) {
+        const span s = find_span(p, i);
+        segment.offset = s.channel;
+        segment.channel = s.entry;
+        segment.quad_bytes = s.strips * plan_->isa->depthwise->quad_bytes;
+        segment.columns = nq_min(channels, s.strips * NQ_STRIP);
+        segment.out = out + s.channel * element;
+        plan_->isa->depthwise->kernels[s.strips](&segment);
+        segment.weights += nq_ceil_div(plan_->slots, NQ_QUAD) * segment.quad_bytes;
+    }
+}
+
+static void run_item(void *context, int64_t item) {
+    const plan *plan_ = context;
+    for (int64_t i = item * plan_->item_lines; i < nq_min((item + 1) * plan_->item_lines, plan_->lines); i++) {
+        for (int64_t x = 0; x < plan_->inner; x++)
+            run_pixels(plan_, i, x, 1);
+        if (plan_->right > plan_->inner)
+            run_pixels(plan_, i, plan_->inner, plan_->right - plan_->inner);
+        for (int64_t x = plan_->right; x < plan_->d->out_size[2]; x++)
+            run_pixels(plan_, i, x, 1);
+    }
+}
+
+void nq_dwconv_run(const nq_dwconv *d) {
+    const nq_packed *p = d->packed;
+    const nq_conv_shape *s = &p->shape;
+    const int64_t out_width = d->out_size[2], padding = s->padding[2], stride = s->stride[2];
+    const int64_t last = d->size[2] + padding - (int64_t)(s->kernel[2] - 1) * s->dilation[2] - 1;        /* inner start */
+    plan plan_ = {.d = d, .isa = nq_find_isa(p->isa), .lines = d->images * d->out_size[0] * d->out_size[1]};
+    plan_.inner = nq_min(nq_ceil_div(padding, stride), out_width);
+    plan_.right = nq_min(nq_max(last < 0 ? 0 : last / stride + 1, plan_.inner), out_width);
+    plan_.slots = slots(p, plan_.isa);
+    plan_.window = s->dilation[2] == stride && !p->asymmetric ? window_size(p, plan_.isa) : 0;
+    for (int64_t i = 0; i < nq_round_up(plan_.slots, NQ_QUAD); i++)
+        plan_.tap_of_slot[i] =
+            (uint8_t)(i < plan_.slots ? nq_max(tap_of_slot(p, plan_.isa, i % slots_per_part(p, plan_.isa)), 0) : 0);
+    const int64_t macs = out_width * p->table_length * plan_.slots;
+    plan_.item_lines = nq_max(ITEM_MACS / macs, 1);
+    nq_for(plan_.lines * macs >= PARALLEL_MACS && nq_get_num_threads() > 1,
+           nq_ceil_div(plan_.lines, plan_.item_lines), run_item, &plan_);
+}

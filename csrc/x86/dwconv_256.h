@@ -1,0 +1,51 @@
+/* dwconv_256.h: the depthwise kernel in 256-bit registers, but for the products: spans of 32 channels, two lanes to a
+ * register. Four groups become 32 bytes by packs and packus, which undo the interleaving (dwconv.c). */
+#ifndef NQ_DWCONV_256_H
+#define NQ_DWCONV_256_H
+
+#define VEC __m256i
+#define LANES 2
+#define LOAD(address) _mm256_loadu_si256((const __m256i *)(address))
+#define ZERO _mm256_setzero_si256()
+#define OP(name) _mm256_##name
+
+#include "dwconv_line.h"
+#include "epilogue_256.h"
+
+INLINE __m256i requantize_span(const __m256i acc[4], const nq_segment *s, const int form) {
+    const nq_epilogue *e = s->epilogue;
+    const __m256i zero_point = _mm256_set1_epi16((int16_t)e->zero_point);
+    const __m256i lowest = _mm256_set1_epi8((char)((int32_t)e->lo + e->zero_point));
+    __m256i y[4];
+    UNROLL for (int g = 0; g < 4; g++)
+        y[g] = requantize_below(acc[g], e, s->channel + 8 * g, form);
+    __m256i low = _mm256_adds_epi16(_mm256_packs_epi32(y[0], y[1]), zero_point);
+    __m256i high = _mm256_adds_epi16(_mm256_packs_epi32(y[2], y[3]), zero_point);
+    __m256i bytes = _mm256_max_epu8(_mm256_packus_epi16(low, high), lowest);
+    return _mm256_xor_si256(bytes, _mm256_set1_epi8((char)e->y_flip));
+}
+
+INLINE void store_span(__m256i bytes, const nq_segment *s, uint8_t *out) {
+    if (s->columns >= 2 * NQ_STRIP) {
+        _mm256_storeu_si256((__m256i *)out, bytes);
+    } else {
+        uint8_t row[2 * NQ_STRIP];
+        _mm256_storeu_si256((__m256i *)row, bytes);
+        __builtin_memcpy(out, row, (size_t)s->columns);
+    }
+}
+
+/* Lane l of group g holds channels 16 l + 4 g .. + 3. */
+static void store_span_32bit(const __m256i *acc, const nq_segment *s, uint8_t *out) {
+    int32_t row[2][4][4];
+    UNROLL for (int g = 0; g < 4; g++) {
+        __m256i y = acc[g];
+        if (s->epilogue->form != NQ_FORM_ACCUMULATOR)
+            y = _mm256_castps_si256(to_float(y, s->epilogue, s->channel + 8 * g));
+        _mm_storeu_si128((__m128i *)row[0][g], _mm256_castsi256_si128(y));
+        _mm_storeu_si128((__m128i *)row[1][g], _mm256_extracti128_si256(y, 1));
+    }
+    __builtin_memcpy(out, row, (size_t)s->columns * 4);
+}
+
+#endif
