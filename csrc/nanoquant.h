@@ -231,7 +231,8 @@ nq_status nq_conv(const nq_packed *packed, const nq_epilogue *epilogue, const vo
 const char *nq_peak_name(int isa, int chain);
 nq_status nq_peak(int isa, int chain, int64_t rounds, int64_t *macs);
 
-/* Moves bytes, `passes` times over the same memory. In each of `blocks` blocks it reads and writes, in bytes: */
+/* Moves bytes, `passes` times over the same memory, which is 64-byte aligned. In each of `blocks` blocks it reads and
+ * writes, in bytes: */
 typedef enum {
     NQ_READ,             /* 256 and   0 */
     NQ_NARROW,           /* 256 and  64, as quantize does */

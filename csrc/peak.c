@@ -14,7 +14,7 @@
 enum { PARTS_PER_THREAD = 4, PARALLEL_BLOCKS = 1 << 11, CHUNK_BLOCKS = 1 << 8, CHAINS = 8 };
 
 static int64_t multiply_scalars(int64_t rounds) {
-    int32_t acc[CHAINS] = {0}, a = 3;
+    uint32_t acc[CHAINS] = {0}, a = 3;
     for (int64_t round = 0; round < rounds; round++)
         _Pragma("GCC unroll 8") for (int i = 0; i < CHAINS; i++) {
             __asm__ volatile("" : "+r"(a));          /* a may have changed: its product is not the last one */
@@ -70,7 +70,8 @@ static void stream_part(void *context, int64_t i) {
 
 nq_status nq_stream(int isa, int32_t pattern, int64_t blocks, int64_t passes, const void *from, void *to) {
     const nq_isa *i = nq_find_isa(isa);
-    if (i == NULL || pattern < NQ_READ || pattern > NQ_MERGE || blocks < 1 || blocks > INT32_MAX || passes < 1)
+    if (i == NULL || pattern < NQ_READ || pattern > NQ_MERGE || blocks < 1 || blocks > INT32_MAX || passes < 1 ||
+        ((uintptr_t)from | (uintptr_t)to) % 64 != 0)
         return NQ_BAD_ARGUMENT;
     load l = {.stream = i->stream ? i->stream : nq_stream_plain, .pattern = pattern, .blocks = blocks, .from = from, .to = to};
     for (int64_t pass = 0; pass < passes; pass++)

@@ -111,7 +111,7 @@ def test_the_peak_counts_what_it_multiplies(isa: str, threads: int) -> None:
 @pytest.mark.parametrize("blocks", [1, 2, 255, 257, 2048])
 def test_a_stream_writes_its_blocks_and_nothing_else(isa: str, pattern: int, blocks: int) -> None:
     read, written = (blocks * size for size in machine.PATTERNS[pattern])
-    source, target = aligned(max(read, 1)), aligned(written + 64)
+    source, target = aligned(read), aligned(written + 64)
     source.fill(0)
     target.fill(0xA5)
     assert (
@@ -126,6 +126,8 @@ def test_a_stream_checks_its_arguments() -> None:
     memory = pointer("char[]", aligned(1024))
     for isa, pattern, blocks, passes in ((99, 0, 1, 1), (0, 4, 1, 1), (0, -1, 1, 1), (0, 0, 0, 1), (0, 0, 1, 0)):
         assert lib.nq_stream(isa, pattern, blocks, passes, memory, memory) == lib.NQ_BAD_ARGUMENT
+    assert lib.nq_stream(0, 0, 1, 1, memory + 8, memory) == lib.NQ_BAD_ARGUMENT
+    assert lib.nq_stream(0, 0, 1, 1, memory, memory + 8) == lib.NQ_BAD_ARGUMENT
 
 
 def test_caches() -> None:

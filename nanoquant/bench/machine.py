@@ -48,7 +48,7 @@ class Stream:
         self._pattern = min(PATTERNS, key=lambda p: abs(PATTERNS[p][1] / sum(PATTERNS[p]) - share))
         block = sum(PATTERNS[self._pattern])
         self._isa, self._blocks, self._passes = isa_number(), max(1, (read + written) // block), 1
-        self._memory = [aligned(self._blocks * size) for size in PATTERNS[self._pattern]]
+        self._memory = [aligned(self._blocks * size or 64) for size in PATTERNS[self._pattern]]
         for part in self._memory:
             part.fill(1)
         self._passes = max(1, int(1e-3 / best(self)))

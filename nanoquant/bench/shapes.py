@@ -15,12 +15,7 @@ OPERATIONS = {
     "quantize": (4, 1), "dequantize": (1, 4), "add": (2, 1), "mul": (2, 1), "relu": (1, 1), "sigmoid": (1, 1),
     "hardswish": (1, 1), "max_pool2d": (1, 0.25), "avg_pool2d": (1, 0.25),
 }  # fmt: skip
-LEVELS = {
-    "L1": 4096,
-    "L2": 65_536,
-    "L3": 1_000_000,
-    "DRAM": 32_000_000,
-}  # elements that about fit there, with the output
+LEVELS = {"L1": 4096, "L2": 65_536, "L3": 1_000_000, "DRAM": 32_000_000}  # elements, of one byte or four
 
 
 @dataclass(frozen=True)
