@@ -55,7 +55,7 @@ INLINE void add_products(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const i
             a[i] = t->rows[i] + t->taps[tap];
         const int64_t end = 4 * t->quads;
         int64_t k = 0;
-        PRAGMA(GCC unroll 2) for (; k + 4 * phases <= end; k += 4 * phases, w += 64 * phases)
+        for (; k + 4 * phases <= end; k += 4 * phases, w += 64 * phases)
             add_quads(t, a, k, w, acc, rows, strips, phases);
         for (; phases > 1 && k < end; k += 4, w += 64)
             add_quads(t, a, k, w, acc, rows, strips, 1);
