@@ -177,6 +177,22 @@ def test_full_range_products_do_not_saturate(isa: str) -> None:
     assert (packed.linear(x, Input(1.0, 0), Output(accumulators=True), isa=isa) == -255 * 128 * 64).all()
 
 
+@pytest.mark.parametrize("pair", [(127, 1), (127, 2), (64, 64), (-128, 0), (-128, -1), (-64, -65), (-128, 127)])
+@pytest.mark.parametrize("highest", [127, 128, 255])
+def test_pairs_at_the_edge_of_int16(pair: tuple[int, int], highest: int, isa: str) -> None:
+    """255 * 128 fits int16 and 255 * 129 does not: one such pair, or one activation, decides which products are taken.
+
+    Depths of more than 1024 are widened in several pieces.
+    """
+    for depth in (2, 30, 1023, 1024, 1026, 2500):
+        w, x = np.ones((19, depth), np.int8), np.full((7, depth), min(highest, 127), np.uint8)
+        w[:, depth // 2 - 1 : depth // 2 + 1] = w[7, :2] = pair
+        x[3, depth // 2 - 1 : depth // 2 + 1] = highest
+        packed = PackedWeights(w[:, :, np.newaxis, np.newaxis], np.float32(1), np.int64(0))
+        y = packed.linear(x, Input(1.0, 0), Output(accumulators=True), isa=isa)
+        assert np.array_equal(y, x.astype(np.int64) @ w.T.astype(np.int64))
+
+
 def test_the_largest_exact_sum(isa: str) -> None:
     depth = (2**31 - 1) // (255 * 128)
     packed = PackedWeights(np.full((1, depth, 1, 1), -128, np.int8), np.float32(1), np.int64(0))

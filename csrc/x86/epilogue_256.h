@@ -82,9 +82,27 @@ INLINE __m256i requantize_below(__m256i acc, const nq_epilogue *e, int64_t chann
     return _mm256_cvtps_epi32(_mm256_min_ps(value, _mm256_set1_ps(e->hi)));
 }
 
-/* Copies the first `count` of `size`-byte elements of a full row to the output: AVX2 has no masked byte store. */
-INLINE void store_columns(uint8_t *out, const void *row, int64_t count, const int size) {
-    __builtin_memcpy(out, row, (size_t)(count < NQ_STRIP ? count : NQ_STRIP) * (size_t)size);
+/* The first 1..15 bytes of a row, by the bits of their count: AVX2 has no masked byte store. */
+INLINE void store_bytes(uint8_t *out, __m128i bytes, int64_t count) {
+    if (count & 8) {
+        _mm_storel_epi64((__m128i *)out, bytes);
+        bytes = _mm_srli_si128(bytes, 8);
+        out += 8;
+    }
+    uint64_t rest = (uint64_t)_mm_cvtsi128_si64(bytes);
+    for (int size = 4; size > 0; size >>= 1)
+        if (count & size) {
+            for (int i = 0; i < size; i++)
+                out[i] = (uint8_t)(rest >> 8 * i);
+            rest >>= 8 * size;
+            out += size;
+        }
+}
+
+/* The first `count` of 8 channels of 32 bits. */
+INLINE void store_some(uint8_t *out, __m256i values, int64_t count) {
+    const __m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    _mm256_maskstore_epi32((int *)out, _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count), index), values);
 }
 
 INLINE void store_row_8bit(__m256i first, __m256i second, const nq_epilogue *e, int64_t channel, int64_t columns,
@@ -96,13 +114,10 @@ INLINE void store_row_8bit(__m256i first, __m256i second, const nq_epilogue *e, 
     __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
     bytes = _mm_max_epu8(bytes, _mm_set1_epi8((char)((int32_t)e->lo + e->zero_point)));
     bytes = _mm_xor_si128(bytes, _mm_set1_epi8((char)e->y_flip));
-    if (columns >= NQ_STRIP) {
+    if (columns >= NQ_STRIP)
         _mm_storeu_si128((__m128i *)out, bytes);
-    } else {
-        uint8_t row[NQ_STRIP];
-        _mm_storeu_si128((__m128i *)row, bytes);
-        store_columns(out, row, columns, 1);
-    }
+    else
+        store_bytes(out, bytes, columns);
 }
 
 INLINE __m256 to_float(__m256i acc, const nq_epilogue *e, int64_t channel) {
@@ -121,15 +136,8 @@ INLINE void store_row_32bit(__m256i first, __m256i second, const nq_epilogue *e,
         first = _mm256_castps_si256(to_float(first, e, channel));
         second = _mm256_castps_si256(to_float(second, e, channel + 8));
     }
-    if (columns >= NQ_STRIP) {
-        _mm256_storeu_si256((__m256i *)out, first);
-        _mm256_storeu_si256((__m256i *)(out + 32), second);
-    } else {
-        int32_t row[NQ_STRIP];
-        _mm256_storeu_si256((__m256i *)row, first);
-        _mm256_storeu_si256((__m256i *)(row + 8), second);
-        store_columns(out, row, columns, 4);
-    }
+    store_some(out, first, columns);
+    store_some(out + 32, second, columns - 8);
 }
 
 /* One pixel of one strip: accumulators of channels 0..7 and 8..15 to outputs. */

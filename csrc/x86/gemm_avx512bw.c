@@ -18,7 +18,7 @@ BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq")
 
 /* A line of assembly, as in gemm_avx2.c. */
 INLINE __m512i add(__m512i acc, __m512i products) {
-    __asm__("vpaddd %1, %0, %0" : "+v"(acc) : "v"(products));
+    __asm__ volatile("vpaddd %1, %0, %0" : "+v"(acc) : "v"(products));
     return acc;
 }
 
@@ -31,18 +31,21 @@ INLINE __m512i half_of_activations(__m512i quads, const int odd) {
     return odd ? _mm512_srli_epi16(quads, 8) : _mm512_and_si512(quads, _mm512_set1_epi16(0x00FF));
 }
 
-/* One loop over the tile, not two: see begin_tile. */
+INLINE __m512i add_products_of(__m512i acc, __m512i a, __m512i w, const int widens) {
+    const __m512i pairs = widens ? a : _mm512_maddubs_epi16(a, w);
+    return add(acc, _mm512_madd_epi16(pairs, widens ? w : _mm512_set1_epi16(1)));
+}
+
+/* At most two strips; a loop over them would make two nested ones: see begin_tile. */
 INLINE void add_half(const uint8_t *const *a, int64_t k, const __m512i *wq, __m512i acc[][NQ_MAX_STRIPS], const int rows,
                      const int strips, const int widens, const int odd) {
-    __m512i aq;
-    UNROLL for (int n = 0; n < rows * strips; n++) {
-        const int i = n / strips, j = n % strips;
-        if (j == 0) {
-            aq = broadcast_quad(a[i] + k);
-            aq = widens ? half_of_activations(aq, odd) : aq;
-        }
-        const __m512i pairs = widens ? aq : _mm512_maddubs_epi16(aq, wq[j]);
-        acc[i][j] = add(acc[i][j], _mm512_madd_epi16(pairs, widens ? wq[j] : _mm512_set1_epi16(1)));
+    UNROLL for (int i = 0; i < rows; i++) {
+        __m512i aq = broadcast_quad(a[i] + k);
+        if (widens)
+            aq = half_of_activations(aq, odd);
+        acc[i][0] = add_products_of(acc[i][0], aq, wq[0], widens);
+        if (strips > 1)
+            acc[i][1] = add_products_of(acc[i][1], aq, wq[1], widens);
     }
 }
 
