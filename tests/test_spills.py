@@ -18,7 +18,9 @@ from nanoquant import _native
 
 INSTRUCTION = re.compile(r"^ *([0-9a-f]+):\t(?:\{\w+\} )?(\S+) *([^#<\n]*)", re.MULTILINE)
 MULTIPLICATIONS = {"vpdpbusd", "vpmaddwd", "vpmaddubsw"}
-VECTOR_ON_STACK = re.compile(r"^(?!vpbroadcast)(?=.*[xyz]mm)(?=.*\(%r[sb]p\))")  # with an index: an array; broadcast: a scalar
+VECTOR_ON_STACK = re.compile(
+    r"^(?!vpbroadcast)(?=.*[xyz]mm)(?=.*\(%r[sb]p\))"
+)  # with an index: an array; broadcast: a scalar
 
 Instruction = tuple[int, str, str]  # address, mnemonic, operands
 
