@@ -93,13 +93,28 @@ INLINE void widened_part(const nq_tile *t, widened *s, int64_t first, const int 
         copy_part(s->sums + first, PART(acc), rows, vectors);
 }
 
+/* Widened while it is spread: an index above 127 is a zero byte.
+ *
+ *     pattern     p0 p1 p2 p3 | ...    or 0x8000   -->   p0 -- p2 -- | ...      srli 8, or 0x8000   -->   p1 -- p3 -- | ...     */
+INLINE __m256i dot_spread(__m256i acc, __m256i bytes, __m256i pattern, const __m256i *w, const int widens) {
+    if (!widens)
+        return DOT(acc, _mm256_shuffle_epi8(bytes, pattern), w);
+    const __m256i zeros = _mm256_set1_epi16(INT16_MIN), both = _mm256_load_si256(w);
+    const __m256i even = _mm256_shuffle_epi8(bytes, _mm256_or_si256(pattern, zeros));
+    const __m256i odd = _mm256_shuffle_epi8(bytes, _mm256_or_si256(_mm256_srli_epi16(pattern, 8), zeros));
+    acc = add(acc, _mm256_madd_epi16(even, _mm256_srai_epi16(_mm256_slli_epi16(both, 8), 8)));
+    return add(acc, _mm256_madd_epi16(odd, _mm256_srai_epi16(both, 8)));
+}
+
 static int below_128(const nq_tile *t) {
     for (int64_t i = 0; i < t->row_count; i++)
         for (int64_t tap = 0; tap < t->tap_count; tap++) {
-            const uint8_t *a = t->rows[i] + t->taps[tap], *end = a + 4 * t->quads;
+            const uint8_t *a = t->rows[i] + t->taps[tap], *end = a + (t->spread ? NQ_SPREAD : 4 * t->quads);
             __m256i all = _mm256_setzero_si256();
             for (; a + 32 <= end; a += 32)
                 all = _mm256_or_si256(all, _mm256_loadu_si256((const __m256i *)a));
+            for (; a + 16 <= end; a += 16)
+                all = _mm256_or_si256(all, _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)a)));
             for (; a < end; a += 4)
                 all = _mm256_or_si256(all, broadcast_quad(a));
             if (_mm256_movemask_epi8(all) != 0)
@@ -126,17 +141,25 @@ static void fill(const nq_tile *t, widened *s) {
     s->is_last = s->tap == t->tap_count;
 }
 
-INLINE void tile(const nq_tile *t, const int rows) {
-    if (t->pairs_fit || below_128(t)) {
-        FOR_PARTS(t, rows, dot_part, t);
-        return;
-    }
+INLINE void widened_tile(const nq_tile *t, const int rows) {
     widened s;
     s.tap = s.quad = s.before = s.quads = 0;
     do {
         fill(t, &s);
         FOR_PARTS(t, rows, widened_part, t, &s);
     } while (!s.is_last);
+}
+
+INLINE void tile(const nq_tile *t, const int rows) {
+    const int fits = t->pairs_fit || below_128(t);
+    if (fits && t->spread)
+        spread_tile(t, rows, 0);
+    else if (t->spread)
+        spread_tile(t, rows, 1);
+    else if (fits)
+        FOR_PARTS(t, rows, dot_part, t);
+    else
+        widened_tile(t, rows);
 }
 
 static int runs(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }

@@ -78,7 +78,7 @@ INLINE void add_taps(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const int r
 static int below_128(const nq_tile *t) {
     for (int64_t i = 0; i < t->row_count; i++)
         for (int64_t tap = 0; tap < t->tap_count; tap++)
-            for (int64_t k = 0, end = 4 * t->quads; k < end; k += 64) {
+            for (int64_t k = 0, end = t->spread ? NQ_SPREAD : 4 * t->quads; k < end; k += 64) {
                 const __mmask64 bytes = end - k >= 64 ? ~0ull : (1ull << (end - k)) - 1;
                 if (_mm512_movepi8_mask(_mm512_maskz_loadu_epi8(bytes, t->rows[i] + t->taps[tap] + k)) != 0)
                     return 0;
@@ -91,6 +91,21 @@ INLINE void add_products(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const i
         add_taps(t, acc, rows, strips, 0);
     else
         add_taps(t, acc, rows, strips, 1);
+}
+
+INLINE __m512i dot_spread(__m512i acc, __m512i bytes, __m512i pattern, __m512i w, const int widens) {
+    const __m512i a = _mm512_shuffle_epi8(bytes, pattern);
+    if (!widens)
+        return add_products_of(acc, a, w, 0);
+    acc = add_products_of(acc, half_of_activations(a, 0), half_of_weights(w, 0), 1);
+    return add_products_of(acc, half_of_activations(a, 1), half_of_weights(w, 1), 1);
+}
+
+INLINE void add_spread_products(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const int rows) {
+    if (t->pairs_fit || below_128(t))
+        add_spread(t, acc, rows, 0);
+    else
+        add_spread(t, acc, rows, 1);
 }
 
 UKERNELS_6(1)
