@@ -151,7 +151,7 @@ INLINE void widened_tile(const nq_tile *t, const int rows) {
 }
 
 INLINE void tile(const nq_tile *t, const int rows) {
-    const int fits = t->pairs_fit || below_128(t);
+    const int fits = t->pairs_fit || (!t->spread && below_128(t));
     if (fits && t->spread)
         spread_tile(t, rows, 0);
     else if (t->spread)

@@ -30,15 +30,18 @@ INLINE void add_spread_products(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], 
 INLINE __m512i dot_spread(__m512i acc, __m512i bytes, __m512i pattern, __m512i w, const int widens);
 
 INLINE void add_spread(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const int rows, const int widens) {
-    const uint8_t *w = t->weights;
-    for (int64_t tap = 0; tap < t->tap_count; tap++)
-        for (int64_t quad = 0; quad < t->quads; quad++, w += NQ_STRIP * NQ_QUAD) {
-            const __m512i pattern = _mm512_loadu_si512(t->spread[quad]), wq = _mm512_load_si512(w);
+    for (int64_t quad = 0; quad < t->quads; quad++) {
+        const __m512i pattern = _mm512_loadu_si512(t->spread[quad]);
+        const uint8_t *w = t->weights + NQ_STRIP * NQ_QUAD * quad;
+        for (int64_t tap = 0; tap < t->tap_count; tap++, w += NQ_STRIP * NQ_QUAD * t->quads) {
+            const __m512i wq = _mm512_load_si512(w);
+            const int64_t offset = t->taps[tap];
             UNROLL for (int i = 0; i < rows; i++) {
-                const __m128i run = _mm_loadu_si128((const __m128i *)(t->rows[i] + t->taps[tap]));
-                acc[i][0] = dot_spread(acc[i][0], _mm512_broadcast_i32x4(run), pattern, wq, widens);
+                const __m128i bytes = _mm_loadu_si128((const __m128i *)(t->rows[i] + offset));
+                acc[i][0] = dot_spread(acc[i][0], _mm512_broadcast_i32x4(bytes), pattern, wq, widens);
             }
         }
+    }
 }
 
 INLINE void store_all(const nq_tile *t, const __m512i sums[][NQ_MAX_STRIPS], const int strips, const int form) {
