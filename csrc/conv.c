@@ -17,8 +17,8 @@
  * is still in the cache when it is read; the phases of a transposed convolution (phase.c) share it. So is an int8 input,
  * whose sign bit the copy flips, and one whose rows are copied once more (patches.c). Any other is read where it lies.
  *
- * Micro-kernels read whole quads, or 16 bytes, and so some bytes beyond a run. The workspace has slack for that. In a foreign array
- * those bytes may lie beyond its end, for the last few rows: these are read from a copy of the array's tail.
+ * Micro-kernels read whole quads, or 16 bytes (nq_run_read), and so some beyond a run. The workspace has slack for that. In
+ * a foreign array those bytes may lie beyond its end, for the last few rows: these are read from a copy of the array's tail.
  *
  * A depthwise layer's input gets no halo (dwconv.c): in place of tap offsets, its workspace holds a line of zero points.
  *

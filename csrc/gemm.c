@@ -143,7 +143,8 @@ void nq_gemm_run(const nq_gemm *g) {
         widest--;
     plan_.panels = nq_ceil_div(p->strips, widest);
     const int64_t width = nq_ceil_div(p->strips, plan_.panels);
-    const int64_t macs_per_row = width * NQ_STRIP * nq_max((int64_t)p->taps * p->quads * NQ_QUAD, 1), panels = p->blocks * plan_.panels;
+    const int64_t panels = p->blocks * plan_.panels;
+    const int64_t macs_per_row = width * NQ_STRIP * nq_max((int64_t)p->taps * p->quads * NQ_QUAD, 1);
     const int parallel = g->rows * panels * macs_per_row >= PARALLEL_MACS && nq_get_num_threads() > 1;
     int64_t item_rows = nq_max(ITEM_MACS / macs_per_row, 1);
     if (parallel)                        /* enough items that no thread waits long for another's last one */

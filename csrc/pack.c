@@ -125,14 +125,16 @@ static int64_t kernel_pixel(const nq_packed *p, const nq_filter *f, int64_t i) {
 }
 
 void nq_spread_pattern(const nq_packed *p, uint8_t pattern[NQ_SPREAD_QUADS][NQ_STRIP * NQ_QUAD]) {
-    const int32_t group_inputs = p->shape.in_channels / p->shape.groups, group_outputs = p->shape.out_channels / p->shape.groups;
-    for (int32_t i = 0; i < NQ_SPREAD_QUADS * NQ_STRIP * NQ_QUAD; i++) {
-        const int32_t quad = i / (NQ_STRIP * NQ_QUAD), n = i / NQ_QUAD % NQ_STRIP, group = n / group_outputs;
-        pattern[quad][i % (NQ_STRIP * NQ_QUAD)] = (uint8_t)((group * group_inputs + quad * NQ_QUAD + i % NQ_QUAD) % NQ_SPREAD);
-    }
+    const int32_t group_inputs = p->shape.in_channels / p->shape.groups;
+    const int32_t group_outputs = p->shape.out_channels / p->shape.groups;
+    for (int32_t quad = 0; quad < NQ_SPREAD_QUADS; quad++)
+        for (int32_t i = 0; i < NQ_STRIP * NQ_QUAD; i++) {
+            const int32_t group = i / NQ_QUAD / group_outputs, input = quad * NQ_QUAD + i % NQ_QUAD;
+            pattern[quad][i] = (uint8_t)((group * group_inputs + input) % NQ_SPREAD);    /* any byte will do beyond the end */
+        }
 }
 
-/* Bytes k .. k+3 of run `tap`, or of each column's group in it, for a strip of output channels that starts at `first`. */
+/* Bytes k .. k+3 of run `tap`, or of each column's own group in it, for a strip of output channels from `first` on. */
 static void gather_quad(const nq_packed *p, const nq_filter *f, const int8_t *weights, const int32_t *zero_point,
                         int64_t first, int64_t columns, int64_t tap, int64_t k, int8_t quad[NQ_STRIP][NQ_QUAD]) {
     const nq_conv_shape *s = &p->shape;

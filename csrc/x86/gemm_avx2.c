@@ -93,9 +93,9 @@ INLINE void widened_part(const nq_tile *t, widened *s, int64_t first, const int 
         copy_part(s->sums + first, PART(acc), rows, vectors);
 }
 
-/* Widened while it is spread: an index above 127 is a zero byte.
+/* Spreading widens, too, since an index above 127 means a zero byte:
  *
- *     pattern     p0 p1 p2 p3 | ...    or 0x8000   -->   p0 -- p2 -- | ...      srli 8, or 0x8000   -->   p1 -- p3 -- | ...     */
+ *     pattern       p0 p1 p2 p3 | ...    or 0x8000 -->   p0 -- p2 -- | ...    srli 8, or 0x8000 -->   p1 -- p3 -- | ... */
 INLINE __m256i dot_spread(__m256i acc, __m256i bytes, __m256i pattern, const __m256i *w, const int widens) {
     if (!widens)
         return DOT(acc, _mm256_shuffle_epi8(bytes, pattern), w);
@@ -109,12 +109,10 @@ INLINE __m256i dot_spread(__m256i acc, __m256i bytes, __m256i pattern, const __m
 static int below_128(const nq_tile *t) {
     for (int64_t i = 0; i < t->row_count; i++)
         for (int64_t tap = 0; tap < t->tap_count; tap++) {
-            const uint8_t *a = t->rows[i] + t->taps[tap], *end = a + (t->spread ? NQ_SPREAD : 4 * t->quads);
+            const uint8_t *a = t->rows[i] + t->taps[tap], *end = a + 4 * t->quads;
             __m256i all = _mm256_setzero_si256();
             for (; a + 32 <= end; a += 32)
                 all = _mm256_or_si256(all, _mm256_loadu_si256((const __m256i *)a));
-            for (; a + 16 <= end; a += 16)
-                all = _mm256_or_si256(all, _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)a)));
             for (; a < end; a += 4)
                 all = _mm256_or_si256(all, broadcast_quad(a));
             if (_mm256_movemask_epi8(all) != 0)
@@ -151,12 +149,11 @@ INLINE void widened_tile(const nq_tile *t, const int rows) {
 }
 
 INLINE void tile(const nq_tile *t, const int rows) {
-    const int fits = t->pairs_fit || (!t->spread && below_128(t));
-    if (fits && t->spread)
+    if (t->spread && t->pairs_fit)
         spread_tile(t, rows, 0);
-    else if (t->spread)
+    else if (t->spread)          /* to look at the activations first would take as long */
         spread_tile(t, rows, 1);
-    else if (fits)
+    else if (t->pairs_fit || below_128(t))
         FOR_PARTS(t, rows, dot_part, t);
     else
         widened_tile(t, rows);

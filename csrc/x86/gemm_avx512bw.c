@@ -78,7 +78,7 @@ INLINE void add_taps(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const int r
 static int below_128(const nq_tile *t) {
     for (int64_t i = 0; i < t->row_count; i++)
         for (int64_t tap = 0; tap < t->tap_count; tap++)
-            for (int64_t k = 0, end = t->spread ? NQ_SPREAD : 4 * t->quads; k < end; k += 64) {
+            for (int64_t k = 0, end = 4 * t->quads; k < end; k += 64) {
                 const __mmask64 bytes = end - k >= 64 ? ~0ull : (1ull << (end - k)) - 1;
                 if (_mm512_movepi8_mask(_mm512_maskz_loadu_epi8(bytes, t->rows[i] + t->taps[tap] + k)) != 0)
                     return 0;
@@ -102,7 +102,7 @@ INLINE __m512i dot_spread(__m512i acc, __m512i bytes, __m512i pattern, __m512i w
 }
 
 INLINE void add_spread_products(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const int rows) {
-    if (t->pairs_fit || below_128(t))
+    if (t->pairs_fit)
         add_spread(t, acc, rows, 0);
     else
         add_spread(t, acc, rows, 1);

@@ -72,7 +72,7 @@ INLINE void add_dots(const nq_tile *t, int64_t first, __m256i acc[][TILE_ROWS], 
     }
 }
 
-/* The includer's part: DOT of `bytes`, which hold a row's 16 bytes twice, in the pattern's order. `widens`: without vpmaddubsw. */
+/* The includer's part: DOT of bytes in the pattern's order. They are the same 16 twice. `widens`: see gemm_avx2.c. */
 INLINE __m256i dot_spread(__m256i acc, __m256i bytes, __m256i pattern, const __m256i *w, const int widens);
 
 /* What ukernel.h calls spread, of one vector of the strip. A pattern stays in its register while the taps go by. */

@@ -23,12 +23,13 @@ INLINE __m512i broadcast_quad(const uint8_t *a) {
 /* The includer's parts: adds the products of the tile to acc. */
 INLINE void add_products(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const int rows, const int strips);
 
-/* The same when they are spread (ukernel.h), by dot_spread: the dot products of bytes in the pattern's order. */
+/* The same when its inputs are spread (ukernel.h). */
 INLINE void add_spread_products(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const int rows);
 
-/* `bytes` hold a row's 16 bytes four times. `widens`: see gemm_avx512bw.c. */
+/* The dot products of bytes in the pattern's order. They are the same 16 four times. `widens`: see gemm_avx512bw.c. */
 INLINE __m512i dot_spread(__m512i acc, __m512i bytes, __m512i pattern, __m512i w, const int widens);
 
+/* For add_spread_products. A pattern stays in its register while the taps go by. */
 INLINE void add_spread(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const int rows, const int widens) {
     for (int64_t quad = 0; quad < t->quads; quad++) {
         const __m512i pattern = _mm512_loadu_si512(t->spread[quad]);
