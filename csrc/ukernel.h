@@ -31,13 +31,13 @@
 #if defined(__clang__)
 #define UNROLL PRAGMA(clang loop unroll(full))
 #else
-#define UNROLL PRAGMA(GCC unroll 16)
+#define UNROLL PRAGMA(GCC unroll 32)
 #endif
 
 enum {
     NQ_STRIP = 16,       /* output channels in a strip */
     NQ_QUAD = 4,         /* bytes of a run that one step of a micro-kernel consumes */
-    NQ_MAX_ROWS = 16,
+    NQ_MAX_ROWS = 8,
     NQ_MAX_STRIPS = 4,
     NQ_CHAINS = 2        /* at most, in an instruction set */
 };

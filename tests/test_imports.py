@@ -43,7 +43,7 @@ LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 # Who may include what. Intrinsics live under x86/ and arm/ only, and only dispatch.c names an instruction set's table.
 INCLUDES = {
     "": {"nanoquant.h", "ukernel.h", "framework.h", "numerics.h", "stream.h"},
-    "ref": {"../ukernel.h", "../numerics.h", "../rows.h", "../rows_pool.h", "../rows_norm.h", "vec_scalar.h"},
+    "ref": {"../ukernel.h", "../numerics.h", "../rows.h", "../rows_norm.h", "../rows_pool.h", "vec_scalar.h"},
     "x86": {
         "x86.h",
         "tile_256.h",
@@ -56,8 +56,8 @@ INCLUDES = {
         "../ukernel.h",
         "../framework.h",
         "../rows.h",
-        "../rows_pool.h",
         "../rows_norm.h",
+        "../rows_pool.h",
         "../stream.h",
         "immintrin.h",
         "cpuid.h",
@@ -76,8 +76,8 @@ HEADERS = {
     "tile_256.h": {"epilogue_256.h"},
     "vnni_256.h": {"tile_256.h"},
     "rows.h": set(),
-    "rows_pool.h": set(),
     "rows_norm.h": set(),
+    "rows_pool.h": set(),
     "vec_scalar.h": set(),
     "vec_avx2.h": set(),
     "vec_avx512.h": set(),

@@ -78,8 +78,7 @@ static void tile(const nq_tile *t) {
 
 static int runs(void) { return 1; }
 
-#define FOUR tile, tile, tile, tile
-#define TALL {0, FOUR, FOUR, FOUR, FOUR}
+#define TALL {0, tile, tile, tile, tile, tile, tile, tile, tile}
 
 const nq_isa nq_isa_ref = {
     .name = "ref",

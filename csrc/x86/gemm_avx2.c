@@ -19,13 +19,19 @@
 
 BEGIN_TARGET("avx2,fma")
 
-/* A line of assembly, so that compilers neither regroup the sums nor hoist products over them: both spill accumulators. */
+/* A line of assembly, volatile, so that compilers neither regroup the sums nor hoist products over them: both spill
+ * accumulators. */
 INLINE __m256i add(__m256i acc, __m256i products) {
-    __asm__("vpaddd %1, %0, %0" : "+x"(acc) : "x"(products));
+    __asm__ volatile("vpaddd %1, %0, %0" : "+x"(acc) : "x"(products));
     return acc;
 }
 
-#define DOT(acc, a, w) add(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(a, w), _mm256_set1_epi16(1)))
+/* The weights come from memory each time: registers for them there are none left. */
+INLINE __m256i DOT(__m256i acc, __m256i a, const __m256i *w) {
+    __m256i pairs;
+    __asm__("vpmaddubsw %2, %1, %0" : "=x"(pairs) : "x"(a), "m"(*w));
+    return add(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
 
 #include "tile_256.h"
 

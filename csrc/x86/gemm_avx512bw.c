@@ -4,7 +4,9 @@
  * widened in the register, the even bytes of a quad first, then the odd ones:
  *
  *     weights       w0 w1 w2 w3 | ...    slli 8, srai 8 -->   w0 w2 | ...    srai 8 -->   w1 w3 | ...
- *     activations   a0 a1 a2 a3 | ...    and 0x00FF     -->   a0 a2 | ...    srli 8 -->   a1 a3 | ...                  */
+ *     activations   a0 a1 a2 a3 | ...    and 0x00FF     -->   a0 a2 | ...    srli 8 -->   a1 a3 | ...
+ *
+ * The temporaries take registers: 6 rows x 2 strips is the largest tile. */
 #include "x86.h"
 
 #if defined(__x86_64__)
@@ -14,7 +16,7 @@ BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq")
 
 #include "tile_512.h"
 
-/* A line of assembly, so that compilers neither regroup the sums nor hoist products over them: both spill accumulators. */
+/* A line of assembly, as in gemm_avx2.c. */
 INLINE __m512i add(__m512i acc, __m512i products) {
     __asm__("vpaddd %1, %0, %0" : "+v"(acc) : "v"(products));
     return acc;
@@ -29,25 +31,34 @@ INLINE __m512i half_of_activations(__m512i quads, const int odd) {
     return odd ? _mm512_srli_epi16(quads, 8) : _mm512_and_si512(quads, _mm512_set1_epi16(0x00FF));
 }
 
+/* One loop over the tile, not two: see begin_tile. */
+INLINE void add_half(const uint8_t *const *a, int64_t k, const __m512i *wq, __m512i acc[][NQ_MAX_STRIPS], const int rows,
+                     const int strips, const int widens, const int odd) {
+    __m512i aq;
+    UNROLL for (int n = 0; n < rows * strips; n++) {
+        const int i = n / strips, j = n % strips;
+        if (j == 0) {
+            aq = broadcast_quad(a[i] + k);
+            aq = widens ? half_of_activations(aq, odd) : aq;
+        }
+        const __m512i pairs = widens ? aq : _mm512_maddubs_epi16(aq, wq[j]);
+        acc[i][j] = add(acc[i][j], _mm512_madd_epi16(pairs, widens ? wq[j] : _mm512_set1_epi16(1)));
+    }
+}
+
 INLINE void add_quad(const nq_tile *t, const uint8_t *const *a, int64_t k, const uint8_t *w, __m512i acc[][NQ_MAX_STRIPS],
                      const int rows, const int strips, const int widens) {
-    const __m512i ones = _mm512_set1_epi16(1);
-    UNROLL for (int odd = 0; odd <= widens; odd++) {
-        __m512i wq[NQ_MAX_STRIPS];
-        UNROLL for (int j = 0; j < strips; j++) {
-            wq[j] = _mm512_load_si512(w + j * t->strip_bytes);
-            if (widens)
-                wq[j] = half_of_weights(wq[j], odd);
-        }
-        UNROLL for (int i = 0; i < rows; i++) {
-            __m512i aq = broadcast_quad(a[i] + k);
-            if (widens)
-                aq = half_of_activations(aq, odd);
-            UNROLL for (int j = 0; j < strips; j++)
-                acc[i][j] = add(acc[i][j], widens ? _mm512_madd_epi16(aq, wq[j])
-                                                  : _mm512_madd_epi16(_mm512_maddubs_epi16(aq, wq[j]), ones));
-        }
+    __m512i wq[NQ_MAX_STRIPS], half[NQ_MAX_STRIPS];
+    UNROLL for (int j = 0; j < strips; j++) {
+        wq[j] = _mm512_load_si512(w + j * t->strip_bytes);
+        half[j] = widens ? half_of_weights(wq[j], 0) : wq[j];
     }
+    add_half(a, k, half, acc, rows, strips, widens, 0);
+    if (!widens)
+        return;
+    UNROLL for (int j = 0; j < strips; j++)
+        half[j] = half_of_weights(wq[j], 1);
+    add_half(a, k, half, acc, rows, strips, widens, 1);
 }
 
 INLINE void add_taps(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const int rows, const int strips, const int widens) {
@@ -79,6 +90,9 @@ INLINE void add_products(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const i
         add_taps(t, acc, rows, strips, 1);
 }
 
+UKERNELS_6(1)
+UKERNELS_6(2)
+
 static int runs(void) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma");
@@ -86,6 +100,12 @@ static int runs(void) {
 
 END_TARGET
 
-const nq_isa nq_isa_avx512bw = {.name = "avx512bw", .runs = runs, TILE_512_TABLE};
+const nq_isa nq_isa_avx512bw = {
+    .name = "avx512bw",
+    .runs = runs,
+    .max_rows = {0, 6, 6, 0, 0},
+    .gemm = {{0}, {ENTRIES_6(1)}, {ENTRIES_6(2)}},
+    TILE_512_TABLE,
+};
 
 #endif

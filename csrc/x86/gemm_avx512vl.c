@@ -4,7 +4,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#define DOT _mm256_dpbusd_epi32
+#define DOT(acc, a, w) _mm256_dpbusd_epi32(acc, a, _mm256_load_si256(w))
 
 BEGIN_TARGET("avx2,fma,avx512f,avx512vl,avx512vnni")
 #include "vnni_256.h"

@@ -29,25 +29,25 @@ INLINE __m512i dot(__m512i acc, __m512i a, __m512i w) {
 #endif
 }
 
-INLINE void add_quad(const nq_tile *t, const uint8_t *const *a, int64_t k, const uint8_t *w, __m512i acc[][NQ_MAX_STRIPS],
-                     const int rows, const int strips) {
-    __m512i wq[NQ_MAX_STRIPS];
-    UNROLL for (int j = 0; j < strips; j++)
-        wq[j] = _mm512_load_si512(w + j * t->strip_bytes);
-    UNROLL for (int i = 0; i < rows; i++) {
-        __m512i aq = broadcast_quad(a[i] + k);
-        UNROLL for (int j = 0; j < strips; j++)
-            acc[i][j] = dot(acc[i][j], aq, wq[j]);
+/* Quads k / 4 .. k / 4 + phases - 1 of every row, into acc[phase * rows + row]. One loop, not three: see begin_tile. */
+INLINE void add_quads(const nq_tile *t, const uint8_t *const *a, int64_t k, const uint8_t *w, __m512i acc[][NQ_MAX_STRIPS],
+                      const int rows, const int strips, const int phases) {
+    __m512i wq[NQ_MAX_STRIPS], aq;
+    UNROLL for (int n = 0; n < phases * rows * strips; n++) {
+        const int j = n % strips, i = n / strips % rows, phase = n / strips / rows;
+        if (i == 0 && j == 0)
+            UNROLL for (int s = 0; s < strips; s++)
+                wq[s] = _mm512_load_si512(w + 64 * phase + s * t->strip_bytes);
+        if (j == 0)
+            aq = broadcast_quad(a[i] + k + 4 * phase);
+        acc[n / strips][j] = dot(acc[n / strips][j], aq, wq[j]);
     }
 }
 
 INLINE void add_products(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const int rows, const int strips) {
-    const int phases = rows * strips >= 8 ? 1 : rows * strips >= 4 ? 2 : 4;
-    __m512i more[3][8][NQ_MAX_STRIPS];
-    UNROLL for (int p = 1; p < phases; p++)
-        UNROLL for (int i = 0; i < rows; i++)
-            UNROLL for (int j = 0; j < strips; j++)
-                more[p - 1][i][j] = _mm512_setzero_si512();
+    const int phases = rows * strips >= 8 ? 1 : rows * strips >= 4 ? 2 : 4, cells = rows * strips;
+    UNROLL for (int n = cells; n < phases * cells; n++)
+        acc[n / strips][n % strips] = _mm512_setzero_si512();
     const uint8_t *w = t->weights;
     for (int64_t tap = 0; tap < t->tap_count; tap++) {
         const uint8_t *a[NQ_MAX_ROWS];
@@ -55,19 +55,20 @@ INLINE void add_products(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const i
             a[i] = t->rows[i] + t->taps[tap];
         const int64_t end = 4 * t->quads;
         int64_t k = 0;
-        PRAGMA(GCC unroll 2) for (; k + 4 * phases <= end; k += 4 * phases, w += 64 * phases) {
-            add_quad(t, a, k, w, acc, rows, strips);
-            UNROLL for (int p = 1; p < phases; p++)
-                add_quad(t, a, k + 4 * p, w + 64 * p, more[p - 1], rows, strips);
-        }
+        PRAGMA(GCC unroll 2) for (; k + 4 * phases <= end; k += 4 * phases, w += 64 * phases)
+            add_quads(t, a, k, w, acc, rows, strips, phases);
         for (; phases > 1 && k < end; k += 4, w += 64)
-            add_quad(t, a, k, w, acc, rows, strips);
+            add_quads(t, a, k, w, acc, rows, strips, 1);
     }
-    UNROLL for (int p = 1; p < phases; p++)
-        UNROLL for (int i = 0; i < rows; i++)
-            UNROLL for (int j = 0; j < strips; j++)
-                acc[i][j] = _mm512_add_epi32(acc[i][j], more[p - 1][i][j]);
+    UNROLL for (int n = cells; n < phases * cells; n++)
+        acc[n % cells / strips][n % strips] =
+            _mm512_add_epi32(acc[n % cells / strips][n % strips], acc[n / strips][n % strips]);
 }
+
+UKERNELS_8(1)
+UKERNELS_8(2)
+UKERNELS_8(3)
+UKERNELS_6(4)
 
 static int runs(void) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -77,7 +78,13 @@ static int runs(void) {
 
 END_TARGET
 
-const nq_isa nq_isa_avx512vnni = {.name = "avx512vnni", .runs = runs, TILE_512_TABLE,
-                                  .chains = {{"vpdpbusd zmm", nq_multiply_avx512vnni}}};
+const nq_isa nq_isa_avx512vnni = {
+    .name = "avx512vnni",
+    .runs = runs,
+    .max_rows = {0, 8, 8, 8, 6},
+    .gemm = {{0}, {ENTRIES_8(1)}, {ENTRIES_8(2)}, {ENTRIES_8(3)}, {ENTRIES_6(4)}},
+    TILE_512_TABLE,
+    .chains = {{"vpdpbusd zmm", nq_multiply_avx512vnni}},
+};
 
 #endif

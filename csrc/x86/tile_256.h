@@ -3,8 +3,8 @@
  *
  *     DOT(acc, a, w):      acc[n] += a[0]*w[n][0] + a[1]*w[n][1] + a[2]*w[n][2] + a[3]*w[n][3]      n = 0..7
  *
- * u8 times s8 in int32. `a` holds one quad of a row eight times, `w` a quad of eight channels: the packed quad of a strip
- * is two such vectors.
+ * u8 times s8 in int32. `a` holds one quad of a row eight times, `w` points to a quad of eight channels: the packed quad of
+ * a strip is two such vectors.
  *
  *     byte  0       4             28      32            60
  *           | n=0   | n=1 | ...  | n=7   | n=8  | ... | n=15 |        each n: k, k+1, k+2, k+3
@@ -56,45 +56,40 @@ INLINE void add_dots(const nq_tile *t, int64_t first, __m256i acc[][TILE_ROWS], 
         UNROLL for (int i = 0; i < rows; i++)
             a[i] = t->rows[i] + t->taps[tap];
         for (int64_t quad = 0; quad < t->quads; quad++, strip += NQ_STRIP * NQ_QUAD) {
-            const __m256i *w = (const __m256i *)strip;
-            if (vectors <= 2) {
-                __m256i w0 = _mm256_load_si256(w), w1 = vectors == 2 ? _mm256_load_si256(w + 1) : w0;
-                UNROLL for (int i = 0; i < rows; i++) {
-                    __m256i aq = broadcast_quad(a[i] + 4 * quad);
-                    acc[0][i] = DOT(acc[0][i], aq, w0);
-                    if (vectors == 2)
-                        acc[1][i] = DOT(acc[1][i], aq, w1);
-                }
-            } else {
-                __m256i aq[TILE_ROWS];
-                UNROLL for (int i = 0; i < rows; i++)
-                    aq[i] = broadcast_quad(a[i] + 4 * quad);
-                UNROLL for (int j = 0; j < vectors; j++) {
-                    __m256i wj = _mm256_load_si256((const __m256i *)(strip + j / 2 * t->strip_bytes) + j % 2);
-                    UNROLL for (int i = 0; i < rows; i++)
-                        acc[j][i] = DOT(acc[j][i], aq[i], wj);
-                }
+            const __m256i *w[TILE_VECTORS];
+            __m256i aq[TILE_ROWS];
+            UNROLL for (int j = 0; j < vectors; j++)
+                w[j] = (const __m256i *)(strip + j / 2 * t->strip_bytes) + j % 2;
+            UNROLL for (int i = 0; i < rows; i++) {
+                aq[i] = broadcast_quad(a[i] + 4 * quad);
+                UNROLL for (int j = 0; j < vectors && vectors <= 2; j++)
+                    acc[j][i] = DOT(acc[j][i], aq[i], w[j]);
             }
+            UNROLL for (int j = 0; j < vectors && vectors > 2; j++)
+                UNROLL for (int i = 0; i < rows; i++)
+                    acc[j][i] = DOT(acc[j][i], aq[i], w[j]);
         }
     }
 }
 
-INLINE void store_pair(const nq_tile *t, const nq_epilogue *e, int64_t vector, int64_t row, __m256i first, __m256i second,
-                       const int form) {
-    const int64_t column = 8 * vector, element = form < NQ_FORM_ACCUMULATOR ? 1 : 4;
-    store_row(first, second, e, t->channel + column, t->columns - column, t->out[row] + column * element, form);
-}
-
 INLINE void store_all(const nq_tile *t, int64_t first, const __m256i sums[][TILE_ROWS], int vectors, const int form) {
-    for (int j = 0; j < vectors; j += 2)
+    const nq_epilogue e = *t->epilogue;  /* a copy, which the stores to `out` cannot change */
+    const int64_t element = form < NQ_FORM_ACCUMULATOR ? 1 : 4;
+    for (int j = 0; j < vectors; j += 2) {
+        const int64_t column = 8 * (first + j);
         for (int64_t i = 0; i < t->row_count; i++)
-            store_pair(t, t->epilogue, first + j, i, sums[j][i], sums[vectors == 1 ? 0 : j + 1][i], form);
+            store_row(sums[j][i], sums[vectors == 1 ? 0 : j + 1][i], &e, t->channel + column, t->columns - column,
+                      t->out[i] + column * element, form);
+    }
 }
 
-/* The rarer forms take a part's sums from memory, so that their code stands here once. */
+/* Takes a part's sums from memory: unrolled over rows, this code would be so long that compilers keep the accumulators of
+ * the inner loop in memory, too. */
 static NOINLINE void store_sums(const nq_tile *t, int64_t first, const __m256i sums[][TILE_ROWS], int vectors) {
     const int32_t form = t->epilogue->form;
-    if (form == NQ_FORM_B)
+    if (form == NQ_FORM_A)
+        store_all(t, first, sums, vectors, NQ_FORM_A);
+    else if (form == NQ_FORM_B)
         store_all(t, first, sums, vectors, NQ_FORM_B);
     else if (form == NQ_FORM_C_DOUBLE)
         store_all(t, first, sums, vectors, NQ_FORM_C_DOUBLE);
@@ -105,23 +100,15 @@ static NOINLINE void store_sums(const nq_tile *t, int64_t first, const __m256i s
 }
 
 INLINE void copy_part(__m256i to[][TILE_ROWS], const __m256i from[][TILE_ROWS], const int rows, const int vectors) {
-    UNROLL for (int j = 0; j < vectors; j++)
-        UNROLL for (int i = 0; i < rows; i++)
-            to[j][i] = from[j][i];
+    UNROLL for (int k = 0; k < rows * vectors; k++)
+        to[k / rows][k % rows] = from[k / rows][k % rows];
 }
 
 INLINE void end_part(const nq_tile *t, int64_t first, const __m256i acc[][TILE_ROWS], const int rows,
                      const int vectors) {
-    if (t->epilogue->form == NQ_FORM_A) {
-        const nq_epilogue e = *t->epilogue;          /* a copy, which the stores to `out` cannot change */
-        UNROLL for (int j = 0; j < vectors; j += 2)
-            UNROLL for (int i = 0; i < rows; i++)
-                store_pair(t, &e, first + j, i, acc[j][i], acc[vectors == 1 ? 0 : j + 1][i], NQ_FORM_A);
-    } else {
-        __m256i sums[TILE_VECTORS][TILE_ROWS];
-        copy_part(sums, acc, rows, vectors);
-        store_sums(t, first, PART(sums), vectors);
-    }
+    __m256i sums[TILE_VECTORS][TILE_ROWS];
+    copy_part(sums, acc, rows, vectors);
+    store_sums(t, first, PART(sums), vectors);
 }
 
 INLINE void dot_part(const nq_tile *t, int64_t first, const int rows, const int vectors) {
@@ -134,7 +121,7 @@ INLINE void dot_part(const nq_tile *t, int64_t first, const int rows, const int 
 /* Calls CALL(t, ..., first vector, rows, vectors) for all parts of a tile. */
 #define FOR_PARTS(t, rows, CALL, ...)                                                                                  \
     do {                                                                                                               \
-        const int wide_ = (rows) == 1 ? 8 : (rows) <= 3 ? 4 : 2;                                                       \
+        const int wide_ = (rows) == 1 ? 8 : (rows) == 2 ? 4 : 2;                                                       \
         const int64_t vectors_ = ((t)->columns + 7) / 8;                                                               \
         int64_t first_ = 0;                                                                                            \
         for (; wide_ > 2 && first_ + wide_ - 1 <= vectors_; first_ += wide_)                                           \

@@ -6,11 +6,7 @@
  *     row 1: a a a a             -->    acc10    acc11     acc12     acc13
  *       ...
  *
- *     strips    rows up to    accumulators    weights    activations, of 32 registers
- *       1           16             16            1            1
- *       2           12             24            2            1
- *       3            8             24            3            1
- *       4            6             24            4            1
+ *     6 rows x 4 strips: 24 accumulators + 4 weights + 1 activation = 29 of 32 registers; 8 rows if there are fewer strips
  *
  * Each quad of the widest costs 4 + 6 loads for 24 products, so that loads never bind. */
 #ifndef NQ_TILE_512_H
@@ -28,14 +24,16 @@ INLINE __m512i broadcast_quad(const uint8_t *a) {
 INLINE void add_products(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const int rows, const int strips);
 
 INLINE void store_all(const nq_tile *t, const __m512i sums[][NQ_MAX_STRIPS], const int strips, const int form) {
+    const nq_epilogue e = *t->epilogue;  /* a copy, which the stores to `out` cannot change */
     for (int64_t i = 0; i < t->row_count; i++)
-        store_row(sums[i], t->epilogue, t->channel, t->columns, t->out[i], strips, form);
+        store_row(sums[i], &e, t->channel, t->columns, t->out[i], strips, form);
 }
 
-/* The rarer forms take the sums from memory, so that their code stands here once for each width. */
-INLINE void store_sums(const nq_tile *t, const __m512i sums[][NQ_MAX_STRIPS], const int strips) {
+INLINE void store_sums_of(const nq_tile *t, const __m512i sums[][NQ_MAX_STRIPS], const int strips) {
     const int32_t form = t->epilogue->form;
-    if (form == NQ_FORM_B)
+    if (form == NQ_FORM_A)
+        store_all(t, sums, strips, NQ_FORM_A);
+    else if (form == NQ_FORM_B)
         store_all(t, sums, strips, NQ_FORM_B);
     else if (form == NQ_FORM_C_DOUBLE)
         store_all(t, sums, strips, NQ_FORM_C_DOUBLE);
@@ -45,42 +43,45 @@ INLINE void store_sums(const nq_tile *t, const __m512i sums[][NQ_MAX_STRIPS], co
         store_all(t, sums, strips, NQ_FORM_ACCUMULATOR);
 }
 
-static NOINLINE void store_sums_1(const nq_tile *t, const __m512i sums[][NQ_MAX_STRIPS]) { store_sums(t, sums, 1); }
-static NOINLINE void store_sums_2(const nq_tile *t, const __m512i sums[][NQ_MAX_STRIPS]) { store_sums(t, sums, 2); }
-static NOINLINE void store_sums_3(const nq_tile *t, const __m512i sums[][NQ_MAX_STRIPS]) { store_sums(t, sums, 3); }
-static NOINLINE void store_sums_4(const nq_tile *t, const __m512i sums[][NQ_MAX_STRIPS]) { store_sums(t, sums, 4); }
+/* Takes the sums from memory, so that this code stands here once for each width. */
+static NOINLINE void store_sums(const nq_tile *t, const __m512i sums[][NQ_MAX_STRIPS], int strips) {
+    if (strips == 1)
+        store_sums_of(t, sums, 1);
+    else if (strips == 2)
+        store_sums_of(t, sums, 2);
+    else if (strips == 3)
+        store_sums_of(t, sums, 3);
+    else
+        store_sums_of(t, sums, 4);
+}
 
+/* Accumulators as the contract wants them to start. Loops over a tile are single: clang does not unroll nested ones early
+ * enough to see registers in the array. */
 INLINE void begin_tile(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const int rows, const int strips) {
-    UNROLL for (int j = 0; j < strips; j++) {
-        __m512i init = _mm512_loadu_si512(t->epilogue->init + t->channel + 16 * j);
-        UNROLL for (int i = 0; i < rows; i++)
-            acc[i][j] = init;
-    }
+    UNROLL for (int n = 0; n < rows * strips; n++)
+        acc[n / strips][n % strips] = _mm512_loadu_si512(t->epilogue->init + t->channel + 16 * (n % strips));
     if (t->zp_w)
-        UNROLL for (int j = 0; j < strips; j++) {
+        UNROLL for (int n = 0; n < rows * strips; n++) {
+            const int i = n / strips, j = n % strips;
             __m512i zp_w = _mm512_loadu_si512(t->zp_w + t->channel + 16 * j);
-            UNROLL for (int i = 0; i < rows; i++)
-                acc[i][j] = _mm512_sub_epi32(acc[i][j], _mm512_mullo_epi32(zp_w, _mm512_set1_epi32(t->row_sum[i])));
+            acc[i][j] = _mm512_sub_epi32(acc[i][j], _mm512_mullo_epi32(zp_w, _mm512_set1_epi32(t->row_sum[i])));
         }
 }
 
 INLINE void tile(const nq_tile *t, const int rows, const int strips) {
-    __m512i acc[NQ_MAX_ROWS][NQ_MAX_STRIPS];
+    __m512i acc[2 * NQ_MAX_ROWS][NQ_MAX_STRIPS];         /* the rows beyond are add_products' own */
     begin_tile(t, acc, rows, strips);
     add_products(t, acc, rows, strips);
-    if (t->epilogue->form == NQ_FORM_A) {
-        const nq_epilogue e = *t->epilogue;          /* a copy, which the stores to `out` cannot change */
+    if (strips > 2 && t->epilogue->form == NQ_FORM_A) {  /* the commonest: without the way through memory */
+        const nq_epilogue e = *t->epilogue;
         UNROLL for (int i = 0; i < rows; i++)
             store_row(acc[i], &e, t->channel, t->columns, t->out[i], strips, NQ_FORM_A);
         return;
     }
     __m512i sums[NQ_MAX_ROWS][NQ_MAX_STRIPS];
-    UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int j = 0; j < strips; j++)
-            sums[i][j] = acc[i][j];
-    void (*const store[])(const nq_tile *, const __m512i (*)[NQ_MAX_STRIPS]) = {store_sums_1, store_sums_2, store_sums_3,
-                                                                                store_sums_4};
-    store[strips - 1](t, (const __m512i (*)[NQ_MAX_STRIPS])sums);
+    UNROLL for (int n = 0; n < rows * strips; n++)
+        sums[n / strips][n % strips] = acc[n / strips][n % strips];
+    store_sums(t, (const __m512i (*)[NQ_MAX_STRIPS])sums, strips);
 }
 
 static void pack_quad(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed) {
@@ -89,27 +90,16 @@ static void pack_quad(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed) {
 
 #define UKERNEL(ROWS, STRIPS)                                                                                          \
     static void ukernel_##ROWS##x##STRIPS##c4(const nq_tile *t) { tile(t, ROWS, STRIPS); }
-#define UKERNELS(STRIPS)                                                                                               \
+#define UKERNELS_6(STRIPS)                                                                                             \
     UKERNEL(1, STRIPS) UKERNEL(2, STRIPS) UKERNEL(3, STRIPS) UKERNEL(4, STRIPS) UKERNEL(5, STRIPS) UKERNEL(6, STRIPS)
+#define UKERNELS_8(STRIPS) UKERNELS_6(STRIPS) UKERNEL(7, STRIPS) UKERNEL(8, STRIPS)
 #define ENTRY(ROWS, STRIPS) ukernel_##ROWS##x##STRIPS##c4
-#define ENTRIES(STRIPS)                                                                                                \
+#define ENTRIES_6(STRIPS)                                                                                              \
     0, ENTRY(1, STRIPS), ENTRY(2, STRIPS), ENTRY(3, STRIPS), ENTRY(4, STRIPS), ENTRY(5, STRIPS), ENTRY(6, STRIPS)
-
-UKERNELS(1) UKERNEL(7, 1) UKERNEL(8, 1) UKERNEL(9, 1) UKERNEL(10, 1) UKERNEL(11, 1) UKERNEL(12, 1)
-UKERNEL(13, 1) UKERNEL(14, 1) UKERNEL(15, 1) UKERNEL(16, 1)
-UKERNELS(2) UKERNEL(7, 2) UKERNEL(8, 2) UKERNEL(9, 2) UKERNEL(10, 2) UKERNEL(11, 2) UKERNEL(12, 2)
-UKERNELS(3) UKERNEL(7, 3) UKERNEL(8, 3)
-UKERNELS(4)
+#define ENTRIES_8(STRIPS) ENTRIES_6(STRIPS), ENTRY(7, STRIPS), ENTRY(8, STRIPS)
 
 /* What the includers' tables share. */
 #define TILE_512_TABLE                                                                                                 \
-    .quad_bytes = NQ_STRIP * NQ_QUAD, .pack_quad = pack_quad, .max_rows = {0, 16, 12, 8, 6},                           \
-    .gemm = {{0},                                                                                                      \
-             {ENTRIES(1), ENTRY(7, 1), ENTRY(8, 1), ENTRY(9, 1), ENTRY(10, 1), ENTRY(11, 1), ENTRY(12, 1),             \
-              ENTRY(13, 1), ENTRY(14, 1), ENTRY(15, 1), ENTRY(16, 1)},                                                 \
-             {ENTRIES(2), ENTRY(7, 2), ENTRY(8, 2), ENTRY(9, 2), ENTRY(10, 2), ENTRY(11, 2), ENTRY(12, 2)},            \
-             {ENTRIES(3), ENTRY(7, 3), ENTRY(8, 3)},                                                                   \
-             {ENTRIES(4)}},                                                                                            \
-    .rows = &nq_rows_avx512, .stream = nq_stream_avx512
+    .quad_bytes = NQ_STRIP * NQ_QUAD, .pack_quad = pack_quad, .rows = &nq_rows_avx512, .stream = nq_stream_avx512
 
 #endif
