@@ -188,7 +188,7 @@ typedef struct {
 } nq_binding;
 
 /* What the micro-kernel does with an accumulator (numerics.py):
- *     form A           y = clamp(rint((f32(acc) + badd) * mul), lo, hi) + zero_point
+ *     form A           y = clamp(rint(fma(badd, pre, f32(acc)) * mul), lo, hi) + zero_point
  *     form B           y = clamp(rint(((f32(acc) * pre) * mul + badd) * post + offset), lo, hi) + zero_point
  *     form C           y = clamp(round(acc * multiplier * 2^(shift - 31)), lo, hi) + zero_point   rounded twice or once
  *     accumulator      y = acc
@@ -205,7 +205,7 @@ typedef struct {
     int32_t x_zero_point;    /* as uint8: what padding is filled with */
     int32_t zero_point;      /* of y, as uint8; in form B what is left of it beyond `offset` */
     float lo, hi;            /* clamp, relative to that */
-    float pre, post, offset; /* forms B and D */
+    float pre, post, offset; /* forms A, B and D */
     int32_t *init;           /* [table_length] accumulators start here: bias - zp_x * col_offset */
     float *badd, *mul;       /* [table_length] */
     int32_t *multiplier, *shift;         /* [table_length], form C */

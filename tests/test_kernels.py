@@ -322,8 +322,11 @@ def _threads() -> Any:
 
 
 @pytest.mark.usefixtures("_threads")
-def test_thread_counts_do_not_change_a_bit(isa: str) -> None:
-    layer = Layer(3, 2, (40, 40), 1, 24, 70, (3, 3), (1, 1), (1, 1), (1, 1), False, False, True, True, True, False)
+@pytest.mark.parametrize(("groups", "inputs", "outputs"), [(1, 24, 70), (72, 1, 1)])
+def test_thread_counts_do_not_change_a_bit(groups: int, inputs: int, outputs: int, isa: str) -> None:
+    layer = Layer(
+        3, 2, (40, 40), groups, inputs, outputs, (3, 3), (1, 1), (1, 1), (1, 1), False, False, True, True, True, False
+    )
     arrays = layer.arrays()
     packed, given_ = pack(layer, arrays), Input(0.1, arrays["x_zero_point"])
     results = []

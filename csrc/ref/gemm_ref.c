@@ -46,7 +46,7 @@ void nq_store_ref(const nq_epilogue *e, int64_t channel, int32_t acc, uint8_t *o
     int64_t steps;
     switch (e->form) {
     case NQ_FORM_A:
-        store_8bit(e, ((float)acc + badd) * mul, out + n);
+        store_8bit(e, nq_fma(badd, e->pre, (float)acc) * mul, out + n);
         break;
     case NQ_FORM_B:
         store_8bit(e, two_step * e->post + e->offset, out + n);

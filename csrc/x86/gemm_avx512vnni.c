@@ -24,9 +24,9 @@ BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
 #include "tile_512.h"
 
 /* Quads k / 4 .. k / 4 + phases - 1 of every row, into acc[phase * rows + row]. One loop, not three: see begin_tile. */
-INLINE void add_quads(const nq_tile *t, const uint8_t *const *a, int64_t k, const uint8_t *w, __m512i acc[][NQ_MAX_STRIPS],
+INLINE void add_quads(const nq_tile *t, const uint8_t *const *a, int64_t k, const uint8_t *w, __m512i acc[][TILE_STRIPS],
                       const int rows, const int strips, const int phases) {
-    __m512i wq[NQ_MAX_STRIPS], aq;
+    __m512i wq[TILE_STRIPS], aq;
     UNROLL for (int n = 0; n < phases * rows * strips; n++) {
         const int j = n % strips, i = n / strips % rows, phase = n / strips / rows;
         if (i == 0 && j == 0)
@@ -38,7 +38,7 @@ INLINE void add_quads(const nq_tile *t, const uint8_t *const *a, int64_t k, cons
     }
 }
 
-INLINE void add_products(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const int rows, const int strips) {
+INLINE void add_products(const nq_tile *t, __m512i acc[][TILE_STRIPS], const int rows, const int strips) {
     const int phases = rows * strips >= 8 ? 1 : rows * strips >= 4 ? 2 : 4, cells = rows * strips;
     UNROLL for (int n = cells; n < phases * cells; n++)
         acc[n / strips][n % strips] = _mm512_setzero_si512();
@@ -64,7 +64,7 @@ INLINE __m512i dot_spread(__m512i acc, __m512i bytes, __m512i pattern, __m512i w
     return dot(acc, _mm512_shuffle_epi8(bytes, pattern), w);
 }
 
-INLINE void add_spread_products(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const int rows) {
+INLINE void add_spread_products(const nq_tile *t, __m512i acc[][TILE_STRIPS], const int rows) {
     add_spread(t, acc, rows, 0);
 }
 

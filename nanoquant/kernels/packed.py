@@ -315,6 +315,7 @@ class PackedWeights:
             tables.append((*ints, *floats))
         if len(packed.bound) >= self.BOUND_KEPT:
             packed.bound.clear()
+            self._calls.clear()  # which would keep the tables alive
         packed.bound[key] = bound = _Bound(epilogue, tables)
         return bound
 
