@@ -22,9 +22,11 @@ static uint32_t dot(const nq_tile *t, const uint8_t *row, int64_t strip, int64_t
     uint32_t sum = 0;
     for (int64_t tap = 0; tap < t->tap_count; tap++) {
         const uint8_t *a = row + t->taps[tap];
-        for (int64_t quad = 0; quad < t->quads; quad++, a += NQ_QUAD, w += NQ_STRIP * NQ_QUAD)
-            for (int k = 0; k < NQ_QUAD; k++)
-                sum += (uint32_t)(a[k] * w[k]);
+        for (int64_t quad = 0; quad < t->quads; quad++, w += NQ_STRIP * NQ_QUAD)
+            for (int64_t k = 0; k < NQ_QUAD; k++) {
+                const int64_t at = t->spread ? t->spread[quad][n * NQ_QUAD + k] : quad * NQ_QUAD + k;
+                sum += (uint32_t)(a[at] * w[k]);
+            }
     }
     return sum;
 }
