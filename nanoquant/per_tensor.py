@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from .kernels import elementwise
+from .kernels.elementwise import Operation
 from .kernels.grid import Grid
 from .kernels.packed import Output
 from .qparams import QParams
@@ -49,3 +51,10 @@ def grid(qparams: QParams) -> Grid:
 def wanted(qparams: QParams, relu: bool = False) -> Output:
     """What a layer's output shall be, in the kernels' words."""
     return Output(*grid(qparams), relu, *qparams.limits)
+
+
+@lru_cache(maxsize=1024)
+def operation(what: str, x: QParams, y: QParams, relu: bool = False, other: QParams | None = None) -> Operation:
+    """What turns x's integers, and those of `other`, into y's."""
+    b, y_grid = None if other is None else grid(other), grid(y)
+    return elementwise.operation(what, grid(x), b, y_grid, y_grid.relu if relu else None)

@@ -26,8 +26,9 @@ from .autograd.ops import Axis, Op
 from .autograd.shaped import Shaped, flattened
 from .autograd.tensor import Tensor, apply
 from .kernels import elementwise, native
+from .kernels.elementwise import Operation
 from .kernels.pooling import Adaptive, Windows
-from .per_tensor import per_tensor
+from .per_tensor import operation, per_tensor
 from .qparams import QParams
 from .scheme import (
     QDType,
@@ -132,12 +133,12 @@ class QTensor(Shaped):
 
     def dequantize(self) -> Tensor:
         """The floats that the integers mean."""
-        q = self.qparams
-        if not native_affine(q):
-            return without_gradient(dequantize_as(self.values, q), self.origin)
-        image = self.values.ndim == 4 and q.axis is None
+        image = self.values.ndim == 4 and self.qparams.axis is None
         array = self.channels_last() if image else np.asarray(self.values, order="C")
-        x = native.dequantize(array, _affine(q, array.shape))
+        affine = _affine(self.qparams, array.shape)
+        if affine is None:
+            return without_gradient(dequantize_as(self.values, self.qparams), self.origin)
+        x = native.dequantize(array, affine)
         return without_gradient(x.transpose(0, 3, 1, 2) if image else x, self.origin)
 
     def channels_last(self) -> NDArray[Any]:
@@ -147,6 +148,25 @@ class QTensor(Shaped):
     def with_channels_last(self, values: NDArray[Any]) -> QTensor:
         """Other integers with the same meaning, given as (batch, ..., channels)."""
         return self.with_values(values.transpose(CHANNELS_FIRST[values.ndim]))
+
+    def in_memory(self) -> tuple[NDArray[Any], tuple[int, ...] | None]:
+        """The integers as they lie in memory, C-contiguous, and the permutation that leads back; None for none.
+
+        A copy is made only where neither channels first nor channels last is how they lie.
+        """
+        values = self.values
+        if values.flags.c_contiguous:
+            return values, None
+        if values.ndim not in CHANNELS_FIRST:
+            return np.asarray(values, order="C"), None
+        return self.channels_last(), CHANNELS_FIRST[values.ndim]
+
+    def pointwise(self, operation: Operation, qparams: QParams, other: QTensor | None = None) -> QTensor:
+        """The result of an operation on these integers, and those of `other`, which has the same shape."""
+        x, order = self.in_memory()
+        z = None if other is None else np.asarray(other.values, order="C") if order is None else other.channels_last()
+        y = elementwise.run(operation, x, z)
+        return QTensor(y if order is None else y.transpose(order), qparams, self.origin)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         raise TypeError(
@@ -202,8 +222,10 @@ class QTensor(Shaped):
 
     def relu(self) -> QTensor:
         """max(x, 0): integers below the zero point become the zero point."""
-        zero = self.values.dtype.type(self._per_tensor("relu").zero_point)
-        return self.with_values(np.maximum(self.values, zero))
+        q = self._per_tensor("relu")
+        if self.values.itemsize > 1:
+            return self.with_values(np.maximum(self.values, self.values.dtype.type(q.zero_point)))
+        return self.pointwise(operation("clamp", q, q, True), q)
 
     def max_pool(self, windows: Windows) -> QTensor:
         """The greatest element of each window of an image."""
@@ -259,14 +281,14 @@ def quantize(x: ArrayLike, qparams: QParams) -> QTensor:
 
     Raises ValueError on NaN. An image (four axes, per tensor) gets channels-last memory.
     """
-    values = np.asarray(x, dtype=np.float32)
-    origin = x if isinstance(x, Tensor) and x.requires_grad else None
-    qparams.over(values.shape)
-    if not native_affine(qparams):
-        return QTensor(quantize_as(values, qparams), qparams, origin)
+    given, origin = (x.array, x if x.requires_grad else None) if isinstance(x, Tensor) else (x, None)
+    values = np.asarray(given, dtype=np.float32)
     image = values.ndim == 4 and qparams.axis is None
     array = np.asarray(values.transpose(0, 2, 3, 1) if image else values, order="C")
-    q = native.quantize(array, _affine(qparams, array.shape))
+    affine = _affine(qparams, array.shape)
+    if affine is None:
+        return QTensor(quantize_as(values, qparams), qparams, origin)
+    q = native.quantize(array, affine)
     return QTensor(q.transpose(0, 3, 1, 2) if image else q, qparams, origin)
 
 
@@ -298,14 +320,15 @@ def quantize_per_channel(x: ArrayLike, scales: ArrayLike, zero_points: ArrayLike
     )
 
 
-def native_affine(qparams: QParams) -> bool:
-    """Whether the C kernels know these qparams: 8-bit or 32-bit storage, integer zero points, no groups."""
-    return qparams.dtype.storage in native.DTYPES and qparams.group_size is None and not qparams.float_qparams
-
-
 @lru_cache(maxsize=256)
-def _affine(qparams: QParams, shape: tuple[int, ...]) -> native.Affine:
-    """The qparams as C takes them, for a C-contiguous array of this shape."""
+def _affine(qparams: QParams, shape: tuple[int, ...]) -> native.Affine | None:
+    """The qparams as C takes them, for a C-contiguous array of this shape, which must fit them.
+
+    None where NumPy serves: for 16-bit storage, float zero points and groups.
+    """
+    qparams.over(shape)
+    if qparams.dtype.storage not in native.DTYPES or qparams.group_size is not None or qparams.float_qparams:
+        return None
     return native.affine(
         qparams.dtype.storage,
         _channels_of(shape, qparams.axis),

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 
 from nanoquant.kernels import elementwise, native
+from nanoquant.kernels.elementwise import operation
+from nanoquant.kernels.elementwise import run as run_operation
 from nanoquant.kernels.grid import Grid
 from nanoquant.kernels.packed import Input, Output, PackedWeights
 from nanoquant.kernels.pooling import Sliding
@@ -163,12 +165,21 @@ def run_pointwise(isa: int, at_end: bool) -> int:
         places = [Guarded(array, at_end) for array in (a, b, table, factor, shift)]
         p, q, t, f, h = (place.array for place in places)
         for run, shape in (
-            (lambda a, b, t, f, h, out: elementwise.requantize(a, grid, other, None, out, isa), a.shape),
-            (lambda a, b, t, f, h, out: elementwise.add(a, grid, b, other, grid, None, out, isa), a.shape),
-            (lambda a, b, t, f, h, out: elementwise.mul(a, grid, b, other, grid, None, out, isa), a.shape),
-            (lambda a, b, t, f, h, out: elementwise.scale_shift(a, grid, f, h, other, None, out, isa), a.shape),
-            (lambda a, b, t, f, h, out: elementwise.clamp(a, (5, 200), out, isa), a.shape),
-            (lambda a, b, t, f, h, out: elementwise.lookup(a, t, out, isa), a.shape),
+            (
+                lambda a, b, t, f, h, out: run_operation(operation("requantize", grid, None, other), a, None, out, isa),
+                a.shape,
+            ),
+            (lambda a, b, t, f, h, out: run_operation(operation("add", grid, other, grid), a, b, out, isa), a.shape),
+            (lambda a, b, t, f, h, out: run_operation(operation("mul", grid, other, grid), a, b, out, isa), a.shape),
+            (
+                lambda a, b, t, f, h, out: run_operation(elementwise.scaling(grid, f, h, other), a, None, out, isa),
+                a.shape,
+            ),
+            (
+                lambda a, b, t, f, h, out: run_operation(elementwise.clamping(a.dtype, (5, 200)), a, None, out, isa),
+                a.shape,
+            ),
+            (lambda a, b, t, f, h, out: run_operation(elementwise.looking_up(a.dtype, t), a, None, out, isa), a.shape),
             (lambda a, b, t, f, h, out: elementwise.softmax(a, grid, other, out, isa), a.shape),
             (lambda a, b, t, f, h, out: elementwise.layer_norm(a, grid, f, h, 1e-5, other, out, isa), a.shape),
             (lambda a, b, t, f, h, out: elementwise.max_pool(a, windows, out, isa), (1, 3, 2, count)),

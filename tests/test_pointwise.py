@@ -15,6 +15,7 @@ from strategies import seeds
 
 from nanoquant import qparams
 from nanoquant.kernels import elementwise, native, pointwise, pooling, tables
+from nanoquant.kernels.elementwise import operation, run
 from nanoquant.kernels.grid import Grid
 from nanoquant.kernels.pooling import Adaptive, Sliding
 
@@ -68,7 +69,7 @@ def test_requantize(data: Any, count: int, seed: int) -> None:
     limits = data.draw(limits_of(y))
     q = integers(seed, x, count)
     wanted = pointwise.requantize(q, x, y, limits)
-    assert_everywhere(wanted, lambda isa: elementwise.requantize(q, x, y, limits, isa=isa))
+    assert_everywhere(wanted, lambda isa: run(operation("requantize", x, None, y, limits), q, isa=isa))
 
 
 @given(st.data(), counts, seeds)
@@ -82,8 +83,8 @@ def test_add_and_mul(data: Any, count: int, seed: int) -> None:
     a, b = integers(seed, a_grid, count), integers(seed + 1, b_grid, count)
     for name in ("add", "mul"):
         wanted = getattr(pointwise, name)(a, a_grid, b, b_grid, y, limits)
-        run = getattr(elementwise, name)
-        assert_everywhere(wanted, lambda isa, run=run: run(a, a_grid, b, b_grid, y, limits, isa=isa))
+        prepared = operation(name, a_grid, b_grid, y, limits)
+        assert_everywhere(wanted, lambda isa, prepared=prepared: run(prepared, a, b, isa=isa))
 
 
 @given(st.data(), st.integers(0, 3), counts, seeds)
@@ -94,7 +95,7 @@ def test_scale_shift(data: Any, rows: int, channels: int, seed: int) -> None:
     q, magnitude = integers(seed, x, (rows, channels)), 10.0 ** g.integers(-3, 20)
     factor, shift = (g.standard_normal((2, channels)) * magnitude).astype(np.float32)
     wanted = pointwise.scale_shift(q, x, factor, shift, y, limits)
-    assert_everywhere(wanted, lambda isa: elementwise.scale_shift(q, x, factor, shift, y, limits, isa=isa))
+    assert_everywhere(wanted, lambda isa: run(elementwise.scaling(x, factor, shift, y, limits), q, isa=isa))
 
 
 @given(st.data(), counts, seeds)
@@ -102,9 +103,9 @@ def test_clamp_and_lookup(data: Any, count: int, seed: int) -> None:
     grid = data.draw(grids())
     q = integers(seed, grid, count)
     low, high = sorted(data.draw(st.tuples(*[st.integers(*grid.limits)] * 2)))
-    assert_everywhere(np.clip(q, low, high), lambda isa: elementwise.clamp(q, (low, high), isa=isa))
+    assert_everywhere(np.clip(q, low, high), lambda isa: run(elementwise.clamping(q.dtype, (low, high)), q, isa=isa))
     entries = np.random.default_rng(seed).integers(0, 256, 256).astype(np.uint8).view(grid.dtype)
-    assert_everywhere(entries[q.view(np.uint8)], lambda isa: elementwise.lookup(q, entries, isa=isa))
+    assert_everywhere(entries[q.view(np.uint8)], lambda isa: run(elementwise.looking_up(q.dtype, entries), q, isa=isa))
 
 
 @given(st.data(), st.integers(1, 3), st.integers(1, BLOCK + 3), seeds)
@@ -115,7 +116,7 @@ def test_parts_of_longer_rows(data: Any, rows: int, columns: int, seed: int) -> 
     wanted = pointwise.requantize(source, x, y)
     for isa in ISAS:
         target = np.full((2, rows, columns + 7), 85, y.dtype)
-        elementwise.requantize(source, x, y, out=target[..., 3 : columns + 3], isa=isa)
+        run(operation("requantize", x, None, y), source, out=target[..., 3 : columns + 3], isa=isa)
         np.testing.assert_array_equal(target[..., 3 : columns + 3], wanted)
         target[..., 3 : columns + 3] = 85
         assert (target == 85).all()
@@ -126,7 +127,7 @@ def test_in_place() -> None:
     for isa in ISAS:
         a, b = integers(1, x, 333), integers(2, x, 333)
         wanted = pointwise.add(a, x, b, x, x)
-        np.testing.assert_array_equal(elementwise.add(a, x, b, x, x, out=a, isa=isa), wanted)
+        np.testing.assert_array_equal(run(operation("add", x, x, x), a, b, out=a, isa=isa), wanted)
 
 
 @given(st.data())
@@ -293,8 +294,8 @@ def test_threads_change_nothing(threads: int) -> None:
     native.set_num_threads(threads)
     try:
         for isa in ISAS[1:]:
-            np.testing.assert_array_equal(elementwise.add(a, x, b, x, y, isa=isa), pointwise.add(a, x, b, x, y))
-            got = elementwise.requantize(a[..., 1:], x, y, isa=isa)
+            np.testing.assert_array_equal(run(operation("add", x, x, y), a, b, isa=isa), pointwise.add(a, x, b, x, y))
+            got = run(operation("requantize", x, None, y), a[..., 1:], isa=isa)
             np.testing.assert_array_equal(got, pointwise.requantize(a[..., 1:], x, y))
             np.testing.assert_array_equal(elementwise.max_pool(image, w, isa=isa), pooling.max_pool(image, w))
             np.testing.assert_array_equal(elementwise.softmax(a, x, y, isa=isa), pointwise.softmax(a, x, y))
@@ -327,7 +328,7 @@ def test_tables_are_within_half_a_step(function: Any, dtype: Any) -> None:
     exact = REAL[function](0.05 * (q.astype(np.float64) - x.zero_point)) / 0.01 + y.zero_point
     entries = tables.table(function, x, y)
     assert np.abs(entries - np.clip(exact, *y.limits)).max() <= 0.5 + 1e-4
-    np.testing.assert_array_equal(elementwise.lookup(q, entries), entries)
+    np.testing.assert_array_equal(run(elementwise.looking_up(q.dtype, entries), q), entries)
 
 
 @pytest.mark.parametrize("scale", [1.2e-38, 1e-20, 3e38])
@@ -357,27 +358,27 @@ def test_nearest_float(value: Fraction, exponent: int) -> None:
 def test_errors_say_what_came() -> None:
     x, q, ones = Grid(0.1, 3), np.zeros((2, 4), np.uint8), np.ones(4, np.float32)
     with pytest.raises(TypeError, match="requantize: the grid is one of uint8; got int8"):
-        elementwise.requantize(q.view(np.int8), x, x)
+        run(operation("requantize", x, None, x), q.view(np.int8))
     with pytest.raises(ValueError, match=r"one shape.*a: uint8 \(2, 4\), b: uint8 \(4, 2\)"):
-        elementwise.add(q, x, q.reshape(4, 2), x, x)
+        run(operation("add", x, x, x), q, q.reshape(4, 2))
     with pytest.raises(ValueError, match="inputs one dtype"):
-        elementwise.mul(q, x, q.view(np.int8), x._replace(dtype=INT8), x)
+        run(operation("mul", x, x, x), q, q.view(np.int8))
     with pytest.raises(ValueError, match="rows must be contiguous"):
-        elementwise.requantize(q.T, x, x)
+        run(operation("requantize", x, None, x), q.T)
     with pytest.raises(ValueError, match=r"factor must be float32 of shape \(4,\); got float64"):
-        elementwise.scale_shift(q, x, np.ones(4), ones, x)
+        elementwise.scaling(x, np.ones(4), ones, x)
     with pytest.raises(ValueError, match="scale_shift: an argument is not"):
-        elementwise.scale_shift(q, x, ones * np.float32(np.inf), ones, x)
+        run(elementwise.scaling(x, ones * np.float32(np.inf), ones, x), q)
     with pytest.raises(ValueError, match="a table has 256 bytes"):
-        elementwise.lookup(q, np.zeros(255, np.uint8))
+        elementwise.looking_up(q.dtype, np.zeros(255, np.uint8))
     with pytest.raises(ValueError, match="add: a scale"):
-        elementwise.add(q, x._replace(scale=3e38), q, x, x)
+        run(operation("add", x._replace(scale=3e38), x, x), q, q)
     with pytest.raises(ValueError, match="mul: a scale, or a product of scales"):
-        elementwise.mul(q, x._replace(scale=1e-30), q, x._replace(scale=1e-30), x)
+        run(operation("mul", x._replace(scale=1e-30), x._replace(scale=1e-30), x), q, q)
     with pytest.raises(ValueError, match="requantize: a scale"):
-        elementwise.requantize(q, x, x._replace(scale=0.0))
+        run(operation("requantize", x, None, x._replace(scale=0.0)), q)
     with pytest.raises(ValueError, match="requantize: an argument"):
-        elementwise.requantize(q, x, x, limits=(5, 255))
+        run(operation("requantize", x, None, x, limits=(5, 255)), q)
     with pytest.raises(ValueError, match="softmax: `out` must be contiguous uint8"):
         elementwise.softmax(q, x, x, out=np.zeros((4, 2), np.uint8))
     with pytest.raises(ValueError, match="weight must be float32"):

@@ -125,6 +125,8 @@ const nq_isa nq_isa_avx512bw = {
     .gemm = {{0}, {ENTRIES_6(1)}, {ENTRIES_6(2)}},
     TILE_512_TABLE,
     .depthwise = &nq_depthwise_avx2,
+    .chains = {{"vpmaddwd, vpaddd zmm", nq_multiply_words_avx512bw},
+               {"vpmaddubsw, vpmaddwd, vpaddd zmm", nq_multiply_bytes_avx512bw}},
 };
 
 #endif

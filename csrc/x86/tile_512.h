@@ -6,7 +6,7 @@
  *     row 1: a a a a             -->    acc10    acc11     acc12     acc13
  *       ...
  *
- *     6 rows x 4 strips: 24 accumulators + 4 weights + 1 activation = 29 of 32 registers; 8 rows if there are fewer strips
+ *     6 rows x 4 strips: 24 accumulators + 6 activations + 1 weight = 31 of 32 registers; more rows if there are fewer strips
  *
  * Each quad of the widest costs 4 + 6 loads for 24 products, so that loads never bind. */
 #ifndef NQ_TILE_512_H

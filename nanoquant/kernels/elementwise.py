@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,118 +27,138 @@ def _c_grid(grid: Grid) -> dict[str, Any]:
     return {"scale": grid.scale, "zero_point": grid.zero_point, "dtype": DTYPES[grid.dtype]}
 
 
+class Operation(NamedTuple):
+    """What to do with one or two arrays, with all its constants as C takes them: made once, `run` often.
+
+    what: its name. x, y: the dtypes of its inputs and its output. columns: how long the last axis must be, if that
+    matters. memory: what the structure points to.
+    """
+
+    what: str
+    struct: Any
+    x: np.dtype[Any]
+    y: np.dtype[Any]
+    columns: int | None = None
+    memory: Any = None
+
+
+_NUMBERS = {
+    "requantize": lib.NQ_REQUANTIZE,
+    "add": lib.NQ_ADD,
+    "mul": lib.NQ_MUL,
+    "scale_shift": lib.NQ_SCALE_SHIFT,
+    "clamp": lib.NQ_CLAMP,
+}
+
+
 @functools.lru_cache(maxsize=256)
-def _operation(op: int, a: Grid | None, b: Grid | None, y: Grid, limits: Limits | None) -> Any:
+def operation(what: str, a: Grid, b: Grid | None, y: Grid, limits: Limits | None = None) -> Operation:
+    """The function of `pointwise` with this name, on integers of these grids; with `limits=y.relu`, at least zero."""
     grids = {name: _c_grid(grid) for name, grid in (("a", a), ("b", b), ("y", y)) if grid is not None}
     low, high = y.limits if limits is None else limits
-    return ffi.new("nq_pointwise *", {"op": op, "quant_min": low, "quant_max": high, **grids})
+    struct = ffi.new("nq_pointwise *", {"op": _NUMBERS[what], "quant_min": low, "quant_max": high, **grids})
+    return Operation(what, struct, a.dtype, y.dtype)
 
 
-def _strided(array: Integers) -> tuple[Any, int]:
-    """(pointer, bytes from row to row) of an array whose rows are its last axis."""
-    shape, strides = array.shape, array.strides
-    if array.flags.c_contiguous:
-        return ffi.from_buffer(array), shape[-1]
-    nested = all(strides[i] == strides[i + 1] * shape[i + 1] for i in range(array.ndim - 2))
-    if strides[-1] != 1 or not nested or (array.ndim > 1 and strides[-2] < shape[-1]):
-        raise ValueError(f"rows must be contiguous and evenly spaced; got shape {shape} with strides {strides}")
-    return ffi.cast("char *", array.ctypes.data), strides[-2]
-
-
-def _run(
-    what: str, operation: Any, a: Integers, b: Integers | None, y_dtype: np.dtype[Any], out: Integers | None,
-    isa: int | None,
-) -> Integers:  # fmt: skip
-    if out is None:
-        out = np.empty(a.shape, y_dtype)
-    if out.shape != a.shape or out.dtype != y_dtype or (b is not None and (b.shape != a.shape or b.dtype != a.dtype)):
-        second = "" if b is None else f", b: {b.dtype} {b.shape}"
-        raise ValueError(
-            f"{what}: arrays must have one shape, inputs one dtype, and `out` be {y_dtype}; got a: {a.dtype} {a.shape}"
-            f"{second}, out: {out.dtype} {out.shape}"
-        )
-    number = isa_number() if isa is None else isa
-    compact = a.flags.c_contiguous and out.flags.c_contiguous and (b is None or b.flags.c_contiguous)
-    if compact and operation.op != lib.NQ_SCALE_SHIFT:
-        size = a.size
-        z = ffi.NULL if b is None else ffi.from_buffer(b)
-        x, y = ffi.from_buffer(a), ffi.from_buffer(out)
-        status = lib.nq_point_rows(number, operation, 1, size, x, size, z, size, y, size)
-    else:
-        x, x_stride = _strided(a)
-        z, z_stride = (ffi.NULL, 0) if b is None else _strided(b)
-        y, y_stride = _strided(out)
-        rows, columns = a.size // max(a.shape[-1], 1), a.shape[-1]
-        status = lib.nq_point_rows(number, operation, rows, columns, x, x_stride, z, z_stride, y, y_stride)
-    if status:
-        check(status, what)
-    return out
-
-
-def _take(what: str, q: Integers, grid: Grid) -> None:
-    if q.dtype != grid.dtype:
-        raise TypeError(f"{what}: the grid is one of {grid.dtype}; got {q.dtype}")
-
-
-def requantize(
-    q: Integers, x: Grid, y: Grid, limits: Limits | None = None, out: Integers | None = None, isa: int | None = None
-) -> Integers:
-    """`pointwise.requantize`; equal grids make it a copy."""
-    _take("requantize", q, x)
-    return _run("requantize", _operation(lib.NQ_REQUANTIZE, x, None, y, limits), q, None, y.dtype, out, isa)
-
-
-def add(
-    a: Integers, a_grid: Grid, b: Integers, b_grid: Grid, y: Grid, limits: Limits | None = None,
-    out: Integers | None = None, isa: int | None = None,
-) -> Integers:  # fmt: skip
-    """`pointwise.add`; with `limits=y.relu`, add_relu."""
-    _take("add", a, a_grid)
-    return _run("add", _operation(lib.NQ_ADD, a_grid, b_grid, y, limits), a, b, y.dtype, out, isa)
-
-
-def mul(
-    a: Integers, a_grid: Grid, b: Integers, b_grid: Grid, y: Grid, limits: Limits | None = None,
-    out: Integers | None = None, isa: int | None = None,
-) -> Integers:  # fmt: skip
-    """`pointwise.mul`."""
-    _take("mul", a, a_grid)
-    return _run("mul", _operation(lib.NQ_MUL, a_grid, b_grid, y, limits), a, b, y.dtype, out, isa)
-
-
-def scale_shift(
-    q: Integers, x: Grid, factor: NDArray[np.float32], shift: NDArray[np.float32], y: Grid,
-    limits: Limits | None = None, out: Integers | None = None, isa: int | None = None,
-) -> Integers:  # fmt: skip
-    """`pointwise.scale_shift`. factor, shift: float32, C-contiguous, one for each index of the last axis."""
-    _take("scale_shift", q, x)
-    for name, values in (("factor", factor), ("shift", shift)):
-        if values.shape != q.shape[-1:] or values.dtype != np.float32:
-            raise ValueError(f"{name} must be float32 of shape {q.shape[-1:]}; got {values.dtype} of {values.shape}")
-    operation = ffi.new("nq_pointwise *", _operation(lib.NQ_SCALE_SHIFT, x, None, y, limits)[0])
-    operation.mul, operation.shift = pointer("float[]", factor), pointer("float[]", shift)
-    return _run("scale_shift", operation, q, None, y.dtype, out, isa)
-
-
-def clamp(q: Integers, limits: Limits, out: Integers | None = None, isa: int | None = None) -> Integers:
+def clamping(dtype: np.dtype[Any], limits: Limits) -> Operation:
     """min(max(q, low), high): relu with low = zero_point, relu6 and hardtanh with quantized bounds."""
-    grid = Grid(1.0, limits[0], q.dtype)
-    return _run("clamp", _operation(lib.NQ_CLAMP, None, None, grid, limits), q, None, q.dtype, out, isa)
+    grid = Grid(1.0, limits[0], dtype)
+    return operation("clamp", grid, None, grid, limits)
 
 
-def lookup(q: Integers, table: Integers, out: Integers | None = None, isa: int | None = None) -> Integers:
+def looking_up(dtype: np.dtype[Any], table: Integers) -> Operation:
     """table[q as a byte]: any function of one 8-bit integer, with the 256 entries that `tables` computes.
 
     Entry i belongs to the integer whose byte is i: 128 .. 255 are -128 .. -1 of int8.
     """
     if table.shape != (256,) or table.itemsize != 1:
         raise ValueError(f"a table has 256 bytes; got {table.dtype} of shape {table.shape}")
-    operation = ffi.new("nq_pointwise *")
-    operation.op, operation.table = lib.NQ_LOOKUP, pointer("uint8_t[]", table)
-    return _run("lookup", operation, q, None, table.dtype, out, isa)
+    struct = ffi.new("nq_pointwise *", {"op": lib.NQ_LOOKUP, "table": pointer("uint8_t[]", table)})
+    return Operation("lookup", struct, dtype, table.dtype, memory=table)
+
+
+def scaling(
+    x: Grid, factor: NDArray[np.float32], shift: NDArray[np.float32], y: Grid, limits: Limits | None = None
+) -> Operation:
+    """`pointwise.scale_shift`. factor, shift: float32, C-contiguous, one for each index of the last axis."""
+    for name, values in (("factor", factor), ("shift", shift)):
+        if values.shape != (factor.size,) or values.dtype != np.float32:
+            raise ValueError(f"{name} must be float32 of shape ({factor.size},); got {values.dtype} of {values.shape}")
+    struct = ffi.new("nq_pointwise *", operation("scale_shift", x, None, y, limits).struct[0])
+    struct.mul, struct.shift = pointer("float[]", factor), pointer("float[]", shift)
+    return Operation("scale_shift", struct, x.dtype, y.dtype, factor.size, (factor, shift))
+
+
+def _strided(array: Integers) -> tuple[Any, int]:
+    """(pointer, bytes from row to row) of an array whose rows are its last axis."""
+    shape, strides = array.shape, array.strides
+    if array.flags.c_contiguous:
+        return pointer(array), shape[-1]
+    nested = all(strides[i] == strides[i + 1] * shape[i + 1] for i in range(array.ndim - 2))
+    if strides[-1] != 1 or not nested or (array.ndim > 1 and strides[-2] < shape[-1]):
+        raise ValueError(f"rows must be contiguous and evenly spaced; got shape {shape} with strides {strides}")
+    return ffi.cast("char *", array.ctypes.data), strides[-2]
+
+
+def run(
+    operation: Operation, a: Integers, b: Integers | None = None, out: Integers | None = None, isa: int | None = None
+) -> Integers:
+    """The operation's result: `out` if given, else a new array. b: for sums and products alone, like a."""
+    what, struct, x_dtype, y_dtype, columns, _ = operation
+    shape = a.shape
+    if a.dtype != x_dtype:
+        raise TypeError(f"{what}: the grid is one of {x_dtype}; got {a.dtype}")
+    fits = out is None or (out.shape == shape and out.dtype == y_dtype)
+    if not fits or (b is not None and (b.shape != shape or b.dtype != x_dtype)):
+        got = ", ".join(
+            f"{name}: {q.dtype} {q.shape}" for name, q in (("a", a), ("b", b), ("out", out)) if q is not None
+        )
+        raise ValueError(f"{what}: arrays must have one shape, inputs one dtype, and `out` be {y_dtype}; got {got}")
+    if columns is not None and shape[-1:] != (columns,):
+        raise ValueError(f"{what}: there are {columns} factors, one for each index of the last axis; got shape {shape}")
+    if out is None:
+        out = np.empty(shape, y_dtype)
+    number = isa_number() if isa is None else isa
+    if a.flags.c_contiguous and out.flags.c_contiguous and (b is None or b.flags.c_contiguous):
+        rows, columns = (1, a.size) if columns is None else (a.size // max(columns, 1), columns)
+        x, y = pointer(a), pointer(out)
+        z = x if b is None else pointer(b)
+        status = lib.nq_point_rows(number, struct, rows, columns, x, columns, z, columns, y, columns)
+    else:
+        x, x_stride = _strided(a)
+        z, z_stride = (x, x_stride) if b is None else _strided(b)
+        y, y_stride = _strided(out)
+        rows, columns = a.size // max(shape[-1], 1), shape[-1]
+        status = lib.nq_point_rows(number, struct, rows, columns, x, x_stride, z, z_stride, y, y_stride)
+    if status:
+        check(status, what)
+    return out
+
+
+def concatenate(parts: Sequence[tuple[Operation, Integers]], rows: int, isa: int | None = None) -> Integers:
+    """Rows of the first array's columns, then the second's ..., each by its own operation: requantized, or at least zero.
+
+    | a0 a1 | b0 |        a, b: C-contiguous, of `rows` rows         y: one axis, as it lies in memory
+    | a2 a3 | b1 |
+    """
+    stride = sum(array.size // rows for _, array in parts) if rows else 0
+    y = np.empty(rows * stride, parts[0][0].y)
+    target, number = pointer(y), isa_number() if isa is None else isa
+    for part, array in parts:
+        if array.dtype != part.x or part.y != y.dtype:
+            raise TypeError(f"concatenate: got {array.dtype}, and operations of {part.x} to {part.y}; y is {y.dtype}")
+        columns, x = array.size // max(rows, 1), pointer(array)
+        check(lib.nq_point_rows(number, part.struct, rows, columns, x, columns, x, columns, target, stride), part.what)
+        target += columns
+    return y
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=256)
+def _grids(x: Grid, y: Grid) -> Any:
+    return ffi.new("nq_grid[]", [_c_grid(x), _c_grid(y)])
 
 
 def _output(what: str, shape: tuple[int, ...], dtype: np.dtype[Any], out: Integers | None) -> Integers:
@@ -148,15 +169,20 @@ def _output(what: str, shape: tuple[int, ...], dtype: np.dtype[Any], out: Intege
     return out
 
 
+def _take(what: str, q: Integers, grid: Grid) -> None:
+    if q.dtype != grid.dtype:
+        raise TypeError(f"{what}: the grid is one of {grid.dtype}; got {q.dtype}")
+
+
 def softmax(q: Integers, x: Grid, y: Grid, out: Integers | None = None, isa: int | None = None) -> Integers:
     """`pointwise.softmax`, over the last axis of a C-contiguous array."""
     _take("softmax", q, x)
     out = _output("softmax", q.shape, y.dtype, out)
     columns = q.shape[-1]
-    grids = ffi.new("nq_grid[2]", [_c_grid(x), _c_grid(y)])
+    grids = _grids(x, y)
     status = lib.nq_softmax(
-        isa_number() if isa is None else isa, q.size // max(columns, 1), columns, grids, pointer("char[]", q),
-        pointer("int32_t[]", exponentials(x.scale)), grids + 1, pointer("char[]", out),
+        isa_number() if isa is None else isa, q.size // max(columns, 1), columns, grids, pointer(q),
+        pointer("int32_t[]", exponentials(x.scale)), grids + 1, pointer(out),
     )  # fmt: skip
     check(status, "softmax")
     return out
@@ -173,10 +199,10 @@ def layer_norm(
     for name, values in (("weight", weight), ("bias", bias)):
         if values.shape != (columns,) or values.dtype != np.float32:
             raise ValueError(f"{name} must be float32 of shape ({columns},); got {values.dtype} of {values.shape}")
-    grids = ffi.new("nq_grid[2]", [_c_grid(x), _c_grid(y)])
+    grids = _grids(x, y)
     status = lib.nq_layer_norm(
-        isa_number() if isa is None else isa, q.size // max(columns, 1), columns, grids, pointer("char[]", q),
-        pointer("float[]", weight), pointer("float[]", bias), eps, grids + 1, pointer("char[]", out),
+        isa_number() if isa is None else isa, q.size // max(columns, 1), columns, grids, pointer(q),
+        pointer("float[]", weight), pointer("float[]", bias), eps, grids + 1, pointer(out),
     )  # fmt: skip
     check(status, "layer_norm")
     return out
@@ -189,7 +215,8 @@ def layer_norm(
 def _pooling(
     windows: Windows, shape: tuple[int, ...], dtype: np.dtype[Any], average: bool, zero_point: int, padding: bool,
     divisor: int,
-) -> Any:  # fmt: skip
+) -> tuple[Any, tuple[int, ...]]:  # fmt: skip
+    """The structure for C, and the shape of what comes out."""
     pooling = ffi.new("nq_pooling *")
     pooling.batch, height, width, pooling.channels = shape
     pooling.average, pooling.adaptive = average, isinstance(windows, Adaptive)
@@ -203,14 +230,16 @@ def _pooling(
         if not isinstance(windows, Adaptive):
             pooling.kernel[axis], pooling.stride[axis] = windows.kernel[axis], windows.stride[axis]
             pooling.padding[axis], pooling.dilation[axis] = windows.padding[axis], windows.dilation[axis]
-    return pooling
+    return pooling, (shape[0], *pooling.out, shape[3])
 
 
-def _pool(what: str, pooling: Any, q: Integers, out: Integers | None, isa: int | None) -> Integers:
-    shape = (pooling.batch, pooling.out[0], pooling.out[1], pooling.channels)
+def _pool(
+    what: str, pooling: tuple[Any, tuple[int, ...]], q: Integers, out: Integers | None, isa: int | None
+) -> Integers:
+    struct, shape = pooling
     out = _output(what, shape, q.dtype, out)
     number = isa_number() if isa is None else isa
-    check(lib.nq_pool(number, pooling, pointer("char[]", q), pointer("char[]", out)), what)
+    check(lib.nq_pool(number, struct, pointer(q), pointer(out)), what)
     return out
 
 
@@ -235,7 +264,7 @@ def swap_axes(q: Integers, out: Integers | None = None) -> Integers:
     if q.itemsize != 1:
         raise TypeError(f"swap_axes moves 8-bit integers; got {q.dtype}")
     out = _output("swap_axes", (*batch, columns, rows), q.dtype, out)
-    check(lib.nq_transpose(math.prod(batch), rows, columns, ffi.from_buffer(q), ffi.from_buffer(out)), "swap_axes")
+    check(lib.nq_transpose(math.prod(batch), rows, columns, pointer(q), pointer(out)), "swap_axes")
     return out
 
 

@@ -135,7 +135,7 @@ def aligned(nbytes: int) -> NDArray[np.uint8]:
     return block[start : start + nbytes]
 
 
-bytes_of = ffi.from_buffer  # `pointer("char[]", array)`, but that no text is parsed
+pointer = ffi.from_buffer  # ("float[]", array), or (array) for char[]: to C-contiguous memory, which it keeps alive
 
 _memory = threading.local()
 
@@ -147,13 +147,8 @@ def workspace(nbytes: int) -> Any:
     """
     block = getattr(_memory, "block", None)
     if block is None or len(block) < nbytes:
-        block = _memory.block = pointer("char[]", aligned(max(nbytes, 1 << 16)))
+        block = _memory.block = pointer(aligned(max(nbytes, 1 << 16)))
     return block
-
-
-def pointer(ctype: str, array: NDArray[Any]) -> Any:
-    """A C pointer to a C-contiguous array's memory, which it keeps alive."""
-    return ffi.from_buffer(ctype, array)
 
 
 class Affine(NamedTuple):
@@ -190,7 +185,7 @@ def quantize(x: NDArray[np.float32], affine: Affine, isa: int | None = None) -> 
     """`affine.quantize` in C. x: C-contiguous, of as many elements as `affine` says."""
     q = np.empty(x.shape, affine.dtype)
     number = isa_number() if isa is None else isa
-    check(lib.nq_quantize(number, affine.struct, pointer("float[]", x), bytes_of(q)), "quantize")
+    check(lib.nq_quantize(number, affine.struct, pointer("float[]", x), pointer(q)), "quantize")
     return q
 
 
@@ -198,5 +193,5 @@ def dequantize(q: NDArray[Any], affine: Affine, isa: int | None = None) -> NDArr
     """`affine.dequantize` in C. q: like x of `quantize`."""
     x = np.empty(q.shape, np.float32)
     number = isa_number() if isa is None else isa
-    check(lib.nq_dequantize(number, affine.struct, bytes_of(q), pointer("float[]", x)), "dequantize")
+    check(lib.nq_dequantize(number, affine.struct, pointer(q), pointer("float[]", x)), "dequantize")
     return x

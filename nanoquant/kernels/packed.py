@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from .. import numerics
 from ..numerics import Profile
 from .grid import Grid
-from .native import DTYPES, aligned, bytes_of, check, ffi, isa_number, lib, pointer, requested_isa, workspace
+from .native import DTYPES, aligned, check, ffi, isa_number, lib, pointer, requested_isa, workspace
 
 Sizes = tuple[int, ...]
 AXES = {3: "length", 4: "height x width", 5: "depth x height x width"}
@@ -235,7 +235,7 @@ class PackedWeights:
             raise ValueError(f"x must be a C-contiguous {given.dtype} array; got {x.dtype} with strides {x.strides}")
         scratch = workspace(call.workspace)
         check(
-            lib.nq_conv(call.struct, call.epilogue, bytes_of(x), *call.size, bytes_of(out), scratch, len(scratch)), kind
+            lib.nq_conv(call.struct, call.epilogue, pointer(x), *call.size, pointer(out), scratch, len(scratch)), kind
         )
         return out
 

@@ -13,11 +13,12 @@ import numpy as np
 
 from ...affine import quantize_as
 from ...kernels import elementwise, tables
+from ...kernels.elementwise import Operation
 from ...kernels.tables import Function
 from ...per_tensor import grid, per_tensor
 from ...qparams import QParams
 from ...qtensor import QTensor
-from .arguments import check_input, in_memory, result
+from .arguments import check_input
 
 
 def sigmoid(qx: QTensor, output_scale: float, output_zero_point: int) -> QTensor:
@@ -71,9 +72,12 @@ def elu(
 def _table(name: str, qx: QTensor, function: Function, scale: float, zero_point: int, *parameters: float) -> QTensor:
     x = check_input(name, qx)
     qparams = per_tensor(scale, zero_point, x.qparams.dtype)
-    values, order = in_memory(x)
-    table = tables.table(function, grid(x.qparams), grid(qparams), *parameters)
-    return result(elementwise.lookup(values, table), order, qparams, x)
+    return x.pointwise(_lookup(function, x.qparams, qparams, *parameters), qparams)
+
+
+@lru_cache(maxsize=64)
+def _lookup(function: Function, x: QParams, y: QParams, *parameters: float) -> Operation:
+    return elementwise.looking_up(x.dtype.storage, tables.table(function, grid(x), grid(y), *parameters))
 
 
 def clamp(qx: QTensor, min: float | None = None, max: float | None = None) -> QTensor:  # noqa: A002
@@ -95,12 +99,11 @@ def relu6(qx: QTensor, inplace: bool = False) -> QTensor:
 
 
 def _clamp(x: QTensor, least: float | None, greatest: float | None) -> QTensor:
-    values, order = in_memory(x)
-    return result(elementwise.clamp(values, _limits(x.qparams, least, greatest)), order, x.qparams, x)
+    return x.pointwise(_clamping(x.qparams, least, greatest), x.qparams)
 
 
 @lru_cache(maxsize=256)
-def _limits(qparams: QParams, least: float | None, greatest: float | None) -> tuple[int, int]:
-    """The integers that stand for both ends."""
+def _clamping(qparams: QParams, least: float | None, greatest: float | None) -> Operation:
+    """Between the integers that stand for both ends."""
     low, high = quantize_as((-np.inf if least is None else least, np.inf if greatest is None else greatest), qparams)
-    return int(low), int(high)
+    return elementwise.clamping(qparams.dtype.storage, (int(low), int(high)))

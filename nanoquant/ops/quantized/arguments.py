@@ -1,4 +1,4 @@
-"""What operators take: checks of their arguments, and arrays in the order in which they lie in memory.
+"""What operators take: checks of their arguments.
 
 Before: `nanoquant.nn`. After: `linear`.
 """
@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...qparams import QParams
-from ...qtensor import CHANNELS_FIRST, QTensor
+from ...qtensor import QTensor
 from ...scheme import qint8
 
 
@@ -53,22 +52,6 @@ def check_axes(name: str, x: QTensor, what: str, *ndims: int) -> None:
 def floats(values: Any) -> NDArray[np.float32] | None:
     """A float32 array; None stays None."""
     return None if values is None else np.asarray(values, dtype=np.float32, order="C")
-
-
-def in_memory(x: QTensor) -> tuple[NDArray[Any], tuple[int, ...] | None]:
-    """x's integers as they lie in memory, C-contiguous, and the permutation that leads back to x; None for none.
-
-    A copy is made only where neither channels first nor channels last is how they lie.
-    """
-    values = x.values
-    if values.flags.c_contiguous or values.ndim not in CHANNELS_FIRST:
-        return np.asarray(values, order="C"), None
-    return x.channels_last(), CHANNELS_FIRST[values.ndim]
-
-
-def result(y: NDArray[Any], order: tuple[int, ...] | None, qparams: QParams, x: QTensor) -> QTensor:
-    """y, axes back in logical order, as a QTensor that came from x."""
-    return QTensor(y if order is None else y.transpose(order), qparams, x.origin)
 
 
 def named(name: str, function: Callable[..., Any]) -> Callable[..., Any]:

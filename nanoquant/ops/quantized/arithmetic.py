@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from ...kernels import elementwise
-from ...per_tensor import grid, per_tensor
+from ...per_tensor import operation, per_tensor
 from ...qtensor import QTensor
-from .arguments import check_input, in_memory, named, result
+from .arguments import check_input, named
 
 
 def requantize(qx: QTensor, output_scale: float, output_zero_point: int) -> QTensor:
@@ -29,14 +28,15 @@ def requantize(qx: QTensor, output_scale: float, output_zero_point: int) -> QTen
     """
     x = check_input("requantize", qx)
     qparams = per_tensor(output_scale, output_zero_point, x.dtype)
-    values, order = in_memory(x)
-    return result(elementwise.requantize(values, grid(x.qparams), grid(qparams)), order, qparams, x)
+    return x.pointwise(operation("requantize", x.qparams, qparams), qparams)
 
 
-def _binary(name: str, run: Callable[..., Any], relu: bool) -> Callable[..., QTensor]:
+def _binary(name: str, relu: bool = False) -> Callable[..., QTensor]:
+    what = name.removesuffix("_relu")
+
     def binary(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
         a, b = check_input(name, qa), check_input(name, qb)
-        if a.qparams.dtype is not b.qparams.dtype and a.dtype != b.dtype:
+        if a.values.dtype != b.values.dtype:
             raise TypeError(f"{name}: both inputs must have one dtype; got {a.dtype.name} and {b.dtype.name}")
         if a.values.shape != b.values.shape:
             try:
@@ -45,21 +45,17 @@ def _binary(name: str, run: Callable[..., Any], relu: bool) -> Callable[..., QTe
                 raise ValueError(f"{name}: shapes {a.shape} and {b.shape} do not broadcast") from None
             a, b = (q.with_values(values) for q, values in zip((a, b), arrays, strict=True))
         qparams = per_tensor(scale, zero_point, a.qparams.dtype)
-        y_grid = grid(qparams)
-        x, order = in_memory(a)
-        other = np.asarray(b.values, order="C") if order is None else b.channels_last()
-        y = run(x, grid(a.qparams), other, grid(b.qparams), y_grid, y_grid.relu if relu else None)
-        return result(y, order, qparams, a)
+        return a.pointwise(operation(what, a.qparams, qparams, relu, b.qparams), qparams, b)
 
     binary.__doc__ = (
-        f"The {'sum' if run is elementwise.add else 'product'}{', at least zero,' * relu} of what two tensors mean; shapes "
-        f"broadcast. Source: `kernels.pointwise.{name.removesuffix('_relu')}`."
+        f"The {'sum' if what == 'add' else 'product'}{', at least zero,' * relu} of what two tensors mean; shapes "
+        f"broadcast. Source: `kernels.pointwise.{what}`."
     )
     return named(name, binary)
 
 
-add, add_relu = _binary("add", elementwise.add, False), _binary("add_relu", elementwise.add, True)
-mul, mul_relu = _binary("mul", elementwise.mul, False), _binary("mul_relu", elementwise.mul, True)
+add, add_relu = _binary("add"), _binary("add_relu", relu=True)
+mul, mul_relu = _binary("mul"), _binary("mul_relu", relu=True)
 
 
 def cat(qx: Sequence[QTensor], dim: int = 0, scale: float | None = None, zero_point: int | None = None) -> QTensor:
@@ -83,31 +79,30 @@ def _cat(
     parts = [check_input(name, x) for x in qx]
     if not parts:
         raise ValueError(f"{name}: give at least one tensor")
-    first, axis = parts[0], dim % max(parts[0].ndim, 1)
+    first = parts[0]
+    shape = list(first.values.shape)
+    axis = dim % max(len(shape), 1)
     for part in parts:
-        fits = part.shape[:axis] == first.shape[:axis] and part.shape[axis + 1 :] == first.shape[axis + 1 :]
-        if part.dtype != first.dtype or not fits:
+        sizes = list(part.values.shape)
+        fits = sizes[:axis] == shape[:axis] and sizes[axis + 1 :] == shape[axis + 1 :]
+        if part.values.dtype != first.values.dtype or not fits:
             raise ValueError(
                 f"{name}: all tensors must have one dtype and the same sizes but on axis {axis}; "
                 f"got {', '.join(f'{p.dtype.name} {p.shape}' for p in parts)}"
             )
     qparams = per_tensor(
-        first.qparams.scale if scale is None else scale,
-        first.qparams.zero_point if zero_point is None else zero_point,
-        first.dtype,
+        first.q_scale() if scale is None else scale,
+        first.q_zero_point() if zero_point is None else zero_point,
+        first.qparams.dtype,
     )
-    arrays, order = [part.values for part in parts], in_memory(first)[1]
+    arrays, order = [part.values for part in parts], first.in_memory()[1]
     if order is not None:
         arrays, axis = [part.channels_last() for part in parts], order[axis]
     shape = list(arrays[0].shape)
     shape[axis] = sum(array.shape[axis] for array in arrays)
-    y = np.empty(shape, first.values.dtype)
-    rows, y_grid, start = y.reshape(math.prod(shape[:axis]), -1), grid(qparams), 0
-    for part, array in zip(parts, arrays, strict=True):  # each part is a block of columns
-        columns = array.size // max(len(rows), 1)
-        elementwise.requantize(
-            np.asarray(array, order="C").reshape(len(rows), columns), grid(part.qparams), y_grid,
-            y_grid.relu if relu else None, rows[:, start : start + columns],
-        )  # fmt: skip
-        start += columns
-    return result(y, order, qparams, first)
+    blocks = [
+        (operation("requantize", part.qparams, qparams, relu), np.asarray(array, order="C"))
+        for part, array in zip(parts, arrays, strict=True)
+    ]
+    y = elementwise.concatenate(blocks, math.prod(shape[:axis])).reshape(shape)
+    return QTensor(y if order is None else y.transpose(order), qparams, first.origin)

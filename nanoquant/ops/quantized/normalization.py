@@ -38,30 +38,24 @@ def _batch_norm(name: str, ndims: tuple[int, ...], relu: bool = False) -> Callab
         """
         x = check_input(name, qx)
         check_axes(name, x, shape, *ndims)
-        one, zero = (value(x.shape[1], np.float32) for value in (np.ones, np.zeros))
-        given = {
-            "mean": mean,
-            "var": var,
-            "weight": one if weight is None else weight,
-            "bias": zero if bias is None else bias,
-        }
-        center, variance, gamma, beta = (_per_channel(name, what, values, x.shape[1]) for what, values in given.items())
-        qparams = per_tensor(output_scale, output_zero_point, x.dtype)
-        inverse = (1 / np.sqrt(variance + np.float32(eps)).astype(np.float64)).astype(np.float32)
-        s_x, s_y = float(x.qparams.scale), float(qparams.scale)
-        factor = (inverse * gamma * (s_x / s_y)).astype(np.float32)
-        shift = ((beta - center * inverse * gamma) / s_y).astype(np.float32)
-        y_grid = grid(qparams)
-        y = elementwise.scale_shift(
-            x.channels_last(), grid(x.qparams), factor, shift, y_grid, y_grid.relu if relu else None
-        )
+        channels = x.values.shape[1]
+        center, variance = (_per_channel(name, *given, channels) for given in (("mean", mean), ("var", var)))
+        gamma = np.float32(1) if weight is None else _per_channel(name, "weight", weight, channels)
+        beta = np.float32(0) if bias is None else _per_channel(name, "bias", bias, channels)
+        qparams = per_tensor(output_scale, output_zero_point, x.qparams.dtype)
+        x_grid, y_grid = grid(x.qparams), grid(qparams)
+        inverse = np.float32(1) / np.sqrt(variance + np.float32(eps))
+        factor = inverse * gamma * np.float32(x_grid.scale / y_grid.scale)
+        shift = (beta - center * inverse * gamma) / np.float32(y_grid.scale)
+        scaling = elementwise.scaling(x_grid, factor, shift, y_grid, y_grid.relu if relu else None)
+        y = elementwise.run(scaling, x.channels_last())
         return QTensor(y.transpose(CHANNELS_FIRST[y.ndim]), qparams, x.origin)
 
     return named(name, batch_norm)
 
 
 def _per_channel(name: str, what: str, values: Any, channels: int) -> NDArray[np.float32]:
-    array = np.asarray(floats(values))
+    array = np.asarray(values, np.float32)
     if array.shape != (channels,):
         raise ValueError(f"{name}: {what} must have shape ({channels},), one for each channel; got {array.shape}")
     return array
