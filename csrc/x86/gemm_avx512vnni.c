@@ -23,18 +23,19 @@ BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
 #include "dot.h"
 #include "tile_512.h"
 
-/* Quads k / 4 .. k / 4 + phases - 1 of every row, into acc[phase * rows + row]. One loop, not three: see begin_tile. */
+/* Quads k / 4 .. k / 4 + phases - 1 of every row, into acc[phase * rows + row]. One loop, not three: see begin_tile. The
+ * activations stay and the weights pass: the other way about, gcc 12 copies accumulators to and fro. */
 INLINE void add_quads(const nq_tile *t, const uint8_t *const *a, int64_t k, const uint8_t *w, __m512i acc[][TILE_STRIPS],
                       const int rows, const int strips, const int phases) {
-    __m512i wq[TILE_STRIPS], aq;
+    __m512i aq[NQ_MAX_ROWS], wq;
     UNROLL for (int n = 0; n < phases * rows * strips; n++) {
-        const int j = n % strips, i = n / strips % rows, phase = n / strips / rows;
+        const int i = n % rows, j = n / rows % strips, phase = n / rows / strips;
         if (i == 0 && j == 0)
-            UNROLL for (int s = 0; s < strips; s++)
-                wq[s] = _mm512_load_si512(w + 64 * phase + s * t->strip_bytes);
-        if (j == 0)
-            aq = broadcast_quad(a[i] + k + 4 * phase);
-        acc[n / strips][j] = dot(acc[n / strips][j], aq, wq[j]);
+            UNROLL for (int row = 0; row < rows; row++)
+                aq[row] = broadcast_quad(a[row] + k + 4 * phase);
+        if (i == 0)
+            wq = _mm512_load_si512(w + 64 * phase + j * t->strip_bytes);
+        acc[phase * rows + i][j] = dot(acc[phase * rows + i][j], aq[i], wq);
     }
 }
 
@@ -59,9 +60,19 @@ INLINE void add_products(const nq_tile *t, __m512i acc[][TILE_STRIPS], const int
             _mm512_add_epi32(acc[n % cells / strips][n % strips], acc[n / strips][n % strips]);
 }
 
+INLINE __m512i dot_spread(__m512i acc, __m512i bytes, __m512i pattern, __m512i w, const int widens) {
+    (void)widens;
+    return dot(acc, _mm512_shuffle_epi8(bytes, pattern), w);
+}
+
+INLINE void add_spread_products(const nq_tile *t, __m512i acc[][TILE_STRIPS], const int rows) {
+    add_spread(t, acc, rows, 0);
+}
+
 UKERNELS_8(1)
 UKERNELS_8(2)
-UKERNELS_8(3)
+UKERNELS_6(3)
+UKERNEL(7, 3)
 UKERNELS_6(4)
 
 static int runs(void) {
@@ -75,8 +86,8 @@ END_TARGET
 const nq_isa nq_isa_avx512vnni = {
     .name = "avx512vnni",
     .runs = runs,
-    .max_rows = {0, 8, 8, 8, 6},
-    .gemm = {{0}, {ENTRIES_8(1)}, {ENTRIES_8(2)}, {ENTRIES_8(3)}, {ENTRIES_6(4)}},
+    .max_rows = {0, 8, 8, 7, 6},
+    .gemm = {{0}, {ENTRIES_8(1)}, {ENTRIES_8(2)}, {ENTRIES_6(3), ENTRY(7, 3)}, {ENTRIES_6(4)}},
     TILE_512_TABLE,
     .depthwise = &nq_depthwise_avx512vnni,
     .chains = {{"vpdpbusd zmm", nq_multiply_avx512vnni}},

@@ -1,4 +1,4 @@
-/* peak_vnni.c: vpdpbusd on registers, in each of its encodings; and moves in 512 bits.
+/* peak_vnni.c: vpdpbusd on registers, in each of its encodings.
  *
  *     vpdpbusd acc, a, w        4 multiply-adds in each 32-bit lane; latency 4 or 5, so 12 accumulators keep 2 units busy */
 #include "x86.h"
@@ -10,7 +10,7 @@
     int64_t NAME(int64_t rounds) {                                                                                     \
         REGISTER acc[12] = {{0}}, a = {3};                                                                             \
         for (int64_t round = 0; round < rounds; round++)                                                               \
-            PRAGMA(GCC unroll 12) for (int i = 0; i < 12; i++)                                                         \
+            UNROLL for (int i = 0; i < 12; i++)                                                         \
                 __asm__ volatile(INSTRUCTION " %1, %1, %0" : "+v"(acc[i]) : "v"(a));                                   \
         return rounds * 12 * (int64_t)sizeof(REGISTER);                                                                \
     }
@@ -22,10 +22,6 @@ END_TARGET
 BEGIN_TARGET("avx512f,avx512vl,avx512vnni")
 MULTIPLY(nq_multiply_avx512vl, __m256i, "vpdpbusd")
 MULTIPLY(nq_multiply_avx512vnni, __m512i, "vpdpbusd")
-
-#define VECTOR 64
-#define STREAM nq_stream_avx512
-#include "../stream.h"
-
 END_TARGET
+
 #endif

@@ -22,6 +22,8 @@ int nq_cpu_has_avxvnni(void);
 nq_dwkernel nq_dwconv_32_avx512vl;
 int64_t nq_multiply_words_avx2(int64_t rounds);
 int64_t nq_multiply_bytes_avx2(int64_t rounds);
+int64_t nq_multiply_words_avx512bw(int64_t rounds);
+int64_t nq_multiply_bytes_avx512bw(int64_t rounds);
 int64_t nq_multiply_avxvnni(int64_t rounds);
 int64_t nq_multiply_avx512vl(int64_t rounds);
 int64_t nq_multiply_avx512vnni(int64_t rounds);
