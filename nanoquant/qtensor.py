@@ -147,7 +147,7 @@ class QTensor(Shaped):
 
     def with_channels_last(self, values: NDArray[Any]) -> QTensor:
         """Other integers with the same meaning, given as (batch, ..., channels)."""
-        return self.with_values(values.transpose(CHANNELS_FIRST[values.ndim]))
+        return QTensor(values.transpose(CHANNELS_FIRST[values.ndim]), self._per_tensor("this operation"), self.origin)
 
     def in_memory(self) -> tuple[NDArray[Any], tuple[int, ...] | None]:
         """The integers as they lie in memory, C-contiguous, and the permutation that leads back; None for none.

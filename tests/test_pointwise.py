@@ -122,6 +122,18 @@ def test_parts_of_longer_rows(data: Any, rows: int, columns: int, seed: int) -> 
         assert (target == 85).all()
 
 
+@given(st.data(), st.integers(0, 3), st.lists(st.integers(0, BLOCK + 3), min_size=1, max_size=3), seeds)
+def test_concatenate(data: Any, rows: int, widths: list[int], seed: int) -> None:
+    y = data.draw(grids())
+    given_grids = [data.draw(grids()) for _ in widths]
+    limits = data.draw(limits_of(y))
+    parts = [integers(seed + i, x, (rows, width)) for i, (x, width) in enumerate(zip(given_grids, widths, strict=True))]
+    wanted = [pointwise.requantize(q, x, y, limits) for q, x in zip(parts, given_grids, strict=True)]
+    operations = [operation("requantize", x, None, y, limits) for x in given_grids]
+    flat = np.concatenate(wanted, axis=1).reshape(-1)
+    assert_everywhere(flat, lambda isa: elementwise.concatenate(operations, parts, rows, isa))
+
+
 def test_in_place() -> None:
     x = Grid(0.1, 7)
     for isa in ISAS:
@@ -361,8 +373,17 @@ def test_errors_say_what_came() -> None:
         run(operation("requantize", x, None, x), q.view(np.int8))
     with pytest.raises(ValueError, match=r"one shape.*a: uint8 \(2, 4\), b: uint8 \(4, 2\)"):
         run(operation("add", x, x, x), q, q.reshape(4, 2))
-    with pytest.raises(ValueError, match="inputs one dtype"):
+    with pytest.raises(ValueError, match="two inputs one dtype"):
         run(operation("mul", x, x, x), q, q.view(np.int8))
+    for name, second, more in (("add", x, ()), ("requantize", None, (q,))):
+        with pytest.raises(ValueError, match=f"{name}: arrays must have one shape, its"):
+            run(operation(name, x, second, x), q, *more)
+    with pytest.raises(TypeError, match="concatenate: add of uint8 to uint8 cannot turn uint8 to uint8"):
+        elementwise.concatenate([operation("add", x, x, x)], [q], 2)
+    with pytest.raises(TypeError, match="concatenate: requantize of uint8 to uint8 cannot turn int8 to uint8"):
+        elementwise.concatenate([operation("requantize", x, None, x)], [q.view(np.int8)], 2)
+    with pytest.raises(ValueError, match=r"there are 4 factors, .*; got shape \(4, 2\)"):
+        run(elementwise.scaling(x, ones, ones, x), q.reshape(4, 2))
     with pytest.raises(ValueError, match="rows must be contiguous"):
         run(operation("requantize", x, None, x), q.T)
     with pytest.raises(ValueError, match=r"factor must be float32 of shape \(4,\); got float64"):

@@ -30,14 +30,15 @@ def _c_grid(grid: Grid) -> dict[str, Any]:
 class Operation(NamedTuple):
     """What to do with one or two arrays, with all its constants as C takes them: made once, `run` often.
 
-    what: its name. x, y: the dtypes of its inputs and its output. columns: how long the last axis must be, if that
-    matters. memory: what the structure points to.
+    what: its name. x, y: the dtypes of its inputs and its output. binary: whether it takes two inputs. columns: how
+    long the last axis must be, if that matters. memory: what the structure points to.
     """
 
     what: str
     struct: Any
     x: np.dtype[Any]
     y: np.dtype[Any]
+    binary: bool = False
     columns: int | None = None
     memory: Any = None
 
@@ -57,7 +58,7 @@ def operation(what: str, a: Grid, b: Grid | None, y: Grid, limits: Limits | None
     grids = {name: _c_grid(grid) for name, grid in (("a", a), ("b", b), ("y", y)) if grid is not None}
     low, high = y.limits if limits is None else limits
     struct = ffi.new("nq_pointwise *", {"op": _NUMBERS[what], "quant_min": low, "quant_max": high, **grids})
-    return Operation(what, struct, a.dtype, y.dtype)
+    return Operation(what, struct, a.dtype, y.dtype, binary=b is not None)
 
 
 def clamping(dtype: np.dtype[Any], limits: Limits) -> Operation:
@@ -86,7 +87,7 @@ def scaling(
             raise ValueError(f"{name} must be float32 of shape ({factor.size},); got {values.dtype} of {values.shape}")
     struct = ffi.new("nq_pointwise *", operation("scale_shift", x, None, y, limits).struct[0])
     struct.mul, struct.shift = pointer("float[]", factor), pointer("float[]", shift)
-    return Operation("scale_shift", struct, x.dtype, y.dtype, factor.size, (factor, shift))
+    return Operation("scale_shift", struct, x.dtype, y.dtype, columns=factor.size, memory=(factor, shift))
 
 
 def _strided(array: Integers) -> tuple[Any, int]:
@@ -103,17 +104,18 @@ def _strided(array: Integers) -> tuple[Any, int]:
 def run(
     operation: Operation, a: Integers, b: Integers | None = None, out: Integers | None = None, isa: int | None = None
 ) -> Integers:
-    """The operation's result: `out` if given, else a new array. b: for sums and products alone, like a."""
-    what, struct, x_dtype, y_dtype, columns, _ = operation
+    """The operation's result: `out` if given, else a new array. b: the second input of a sum or product."""
+    what, struct, x_dtype, y_dtype, binary, columns, _ = operation
     shape = a.shape
     if a.dtype != x_dtype:
         raise TypeError(f"{what}: the grid is one of {x_dtype}; got {a.dtype}")
-    fits = out is None or (out.shape == shape and out.dtype == y_dtype)
-    if not fits or (b is not None and (b.shape != shape or b.dtype != x_dtype)):
-        got = ", ".join(
-            f"{name}: {q.dtype} {q.shape}" for name, q in (("a", a), ("b", b), ("out", out)) if q is not None
+    fits = not binary if b is None else binary and b.shape == shape and b.dtype == x_dtype
+    if not fits or (out is not None and (out.shape != shape or out.dtype != y_dtype)):
+        given = {name: q for name, q in (("a", a), ("b", b), ("out", out)) if q is not None}
+        raise ValueError(
+            f"{what}: arrays must have one shape, its {'two inputs' if binary else 'input'} one dtype, and `out` be "
+            f"{y_dtype}; got {', '.join(f'{name}: {q.dtype} {q.shape}' for name, q in given.items())}"
         )
-        raise ValueError(f"{what}: arrays must have one shape, inputs one dtype, and `out` be {y_dtype}; got {got}")
     if columns is not None and shape[-1:] != (columns,):
         raise ValueError(f"{what}: there are {columns} factors, one for each index of the last axis; got shape {shape}")
     if out is None:
@@ -135,19 +137,24 @@ def run(
     return out
 
 
-def concatenate(parts: Sequence[tuple[Operation, Integers]], rows: int, isa: int | None = None) -> Integers:
-    """Rows of the first array's columns, then the second's ..., each by its own operation: requantized, or at least zero.
+def concatenate(
+    operations: Sequence[Operation], arrays: Sequence[Integers], rows: int, isa: int | None = None
+) -> Integers:
+    """Arrays side by side, each by an operation of its own:
 
-    | a0 a1 | b0 |        a, b: C-contiguous, of `rows` rows         y: one axis, as it lies in memory
-    | a2 a3 | b1 |
+        | a0 a1 | b0 |
+        | a2 a3 | b1 |
+
+    arrays: C-contiguous, taken as `rows` rows each. Returns one axis, as it lies in memory.
     """
-    stride = sum(array.size // rows for _, array in parts) if rows else 0
-    y = np.empty(rows * stride, parts[0][0].y)
+    widths = [array.size // max(rows, 1) for array in arrays]
+    stride = sum(widths)
+    y = np.empty(rows * stride, operations[0].y)
     target, number = pointer(y), isa_number() if isa is None else isa
-    for part, array in parts:
-        if array.dtype != part.x or part.y != y.dtype:
-            raise TypeError(f"concatenate: got {array.dtype}, and operations of {part.x} to {part.y}; y is {y.dtype}")
-        columns, x = array.size // max(rows, 1), pointer(array)
+    for part, array, columns in zip(operations, arrays, widths, strict=True):
+        if array.dtype != part.x or part.y != y.dtype or part.binary or part.columns is not None:
+            raise TypeError(f"concatenate: {part.what} of {part.x} to {part.y} cannot turn {array.dtype} to {y.dtype}")
+        x = pointer(array)
         check(lib.nq_point_rows(number, part.struct, rows, columns, x, columns, x, columns, target, stride), part.what)
         target += columns
     return y

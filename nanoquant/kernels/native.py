@@ -185,7 +185,9 @@ def quantize(x: NDArray[np.float32], affine: Affine, isa: int | None = None) -> 
     """`affine.quantize` in C. x: C-contiguous, of as many elements as `affine` says."""
     q = np.empty(x.shape, affine.dtype)
     number = isa_number() if isa is None else isa
-    check(lib.nq_quantize(number, affine.struct, pointer("float[]", x), pointer(q)), "quantize")
+    status = lib.nq_quantize(number, affine.struct, pointer("float[]", x), pointer(q))
+    if status:
+        check(status, "quantize")
     return q
 
 

@@ -114,16 +114,12 @@ def max_pool2d(
 
     ceil_mode (integers only): a last window may pass the end.
     """
-    options: dict[str, Any] = {
-        "kernel": pair(kernel_size, "kernel_size"),
-        "stride": pair(kernel_size if stride is None else stride, "stride"),
-        "padding": pair(padding, "padding"),
-        "dilation": pair(dilation, "dilation"),
-    }
+    kernel, border, gaps = pair(kernel_size, "kernel_size"), pair(padding, "padding"), pair(dilation, "dilation")
+    steps = kernel if stride is None else pair(stride, "stride")
     if isinstance(x, QTensor):
-        return x.max_pool(Sliding(**options, ceil_mode=ceil_mode))
+        return x.max_pool(Sliding(kernel, steps, border, gaps, ceil_mode))
     _only_of_integers("max_pool2d", ceil_mode=ceil_mode)
-    return apply(spatial.MAX_POOL2D, x, **options)
+    return apply(spatial.MAX_POOL2D, x, kernel=kernel, stride=steps, padding=border, dilation=gaps)
 
 
 def _only_of_integers(name: str, **given: Any) -> None:
@@ -146,17 +142,15 @@ def avg_pool2d(
     Integers are averaged exactly and rounded half to even, and keep their scale; for them alone, count_include_pad says
     whether padding counts among the divisor, and divisor_override is the divisor.
     """
-    options: dict[str, Any] = {
-        "kernel": pair(kernel_size, "kernel_size"),
-        "stride": pair(kernel_size if stride is None else stride, "stride"),
-        "padding": pair(padding, "padding"),
-    }
+    kernel, border = pair(kernel_size, "kernel_size"), pair(padding, "padding")
+    steps = kernel if stride is None else pair(stride, "stride")
     if isinstance(x, QTensor):
-        return x.mean_pool(Sliding(**options, ceil_mode=ceil_mode), count_include_pad, divisor_override)
+        windows = Sliding(kernel, steps, border, ceil_mode=ceil_mode)
+        return x.mean_pool(windows, count_include_pad, divisor_override)
     _only_of_integers(
         "avg_pool2d", ceil_mode=ceil_mode, count_include_pad=not count_include_pad, divisor_override=divisor_override
     )
-    return apply(spatial.AVG_POOL2D, x, **options)
+    return apply(spatial.AVG_POOL2D, x, kernel=kernel, stride=steps, padding=border)
 
 
 def adaptive_avg_pool2d(x: AnyTensor, output_size: int | tuple[int | None, int | None]) -> AnyTensor:

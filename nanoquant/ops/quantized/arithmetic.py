@@ -80,12 +80,9 @@ def _cat(
     if not parts:
         raise ValueError(f"{name}: give at least one tensor")
     first = parts[0]
-    shape = list(first.values.shape)
-    axis = dim % max(len(shape), 1)
+    axis = dim % max(first.values.ndim, 1)
     for part in parts:
-        sizes = list(part.values.shape)
-        fits = sizes[:axis] == shape[:axis] and sizes[axis + 1 :] == shape[axis + 1 :]
-        if part.values.dtype != first.values.dtype or not fits:
+        if part.values.dtype != first.values.dtype or not _alike(part.values.shape, first.values.shape, axis):
             raise ValueError(
                 f"{name}: all tensors must have one dtype and the same sizes but on axis {axis}; "
                 f"got {', '.join(f'{p.dtype.name} {p.shape}' for p in parts)}"
@@ -95,14 +92,18 @@ def _cat(
         first.q_zero_point() if zero_point is None else zero_point,
         first.qparams.dtype,
     )
-    arrays, order = [part.values for part in parts], first.in_memory()[1]
-    if order is not None:
+    order = first.in_memory()[1]
+    if order is None:
+        arrays = [np.asarray(part.values, order="C") for part in parts]
+    else:
         arrays, axis = [part.channels_last() for part in parts], order[axis]
     shape = list(arrays[0].shape)
-    shape[axis] = sum(array.shape[axis] for array in arrays)
-    blocks = [
-        (operation("requantize", part.qparams, qparams, relu), np.asarray(array, order="C"))
-        for part, array in zip(parts, arrays, strict=True)
-    ]
-    y = elementwise.concatenate(blocks, math.prod(shape[:axis])).reshape(shape)
+    shape[axis] = sum([array.shape[axis] for array in arrays])
+    operations = [operation("requantize", part.qparams, qparams, relu) for part in parts]
+    y = elementwise.concatenate(operations, arrays, math.prod(shape[:axis])).reshape(shape)
     return QTensor(y if order is None else y.transpose(order), qparams, first.origin)
+
+
+def _alike(a: tuple[int, ...], b: tuple[int, ...], axis: int) -> bool:
+    """Whether two shapes are equal but on an axis."""
+    return a == b or (a[:axis] == b[:axis] and a[axis + 1 :] == b[axis + 1 :])

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ...kernels import elementwise
 from ...per_tensor import grid, per_tensor
 from ...qtensor import CHANNELS_FIRST, QTensor
-from .arguments import check_axes, check_input, floats, named
+from .arguments import check_axes, check_input, named
 
 
 def _batch_norm(name: str, ndims: tuple[int, ...], relu: bool = False) -> Callable[..., QTensor]:
@@ -90,14 +90,12 @@ def layer_norm(
     if not eps > 0:
         raise ValueError(f"layer_norm: eps must be positive, so that equal elements can be divided; got {eps}")
     columns = math.prod(shape)
-    gamma, beta = (
-        default(columns, np.float32) if values is None else np.asarray(floats(values)).reshape(-1)
-        for values, default in ((weight, np.ones), (bias, np.zeros))
-    )
-    qparams = per_tensor(output_scale, output_zero_point, x.dtype)
+    gamma = np.ones(columns, np.float32) if weight is None else np.asarray(weight, np.float32).ravel()
+    beta = np.zeros(columns, np.float32) if bias is None else np.asarray(bias, np.float32).ravel()
+    qparams = per_tensor(output_scale, output_zero_point, x.qparams.dtype)
     rows = np.asarray(x.values, order="C").reshape(-1, columns)
     y = elementwise.layer_norm(rows, grid(x.qparams), gamma, beta, eps, grid(qparams))
-    return QTensor(y.reshape(x.shape), qparams, x.origin)
+    return QTensor(y.reshape(x.values.shape), qparams, x.origin)
 
 
 def softmax(qx: QTensor, dim: int, output_scale: float, output_zero_point: int) -> QTensor:
@@ -109,7 +107,7 @@ def softmax(qx: QTensor, dim: int, output_scale: float, output_zero_point: int) 
     x = check_input("softmax", qx)
     if not -x.ndim <= dim < x.ndim:
         raise ValueError(f"softmax: dim {dim} is out of range for an input of shape {x.shape}")
-    qparams = per_tensor(output_scale, output_zero_point, x.dtype)
+    qparams = per_tensor(output_scale, output_zero_point, x.qparams.dtype)
     last = np.asarray(x.values.swapaxes(dim, -1), order="C")
     y = elementwise.softmax(last, grid(x.qparams), grid(qparams))
     return QTensor(y.swapaxes(dim, -1), qparams, x.origin)
