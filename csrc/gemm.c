@@ -10,14 +10,14 @@
  *                   |  item 2     |  item 5     |  item 8  |
  *                   +-------------+-------------+----------+
  *
- * A panel is as many strips as the micro-kernel's widest tile. Items walk down a panel first, so that its weights
- * stay in the second-level cache while the rows stream by. There is no blocking over the sum: the tile keeps it in
+ * A panel is as many strips as the micro-kernel's widest tile, unless their weights would not stay in the second-level
+ * cache. Items walk down a panel first, so that they do, while the rows stream by. There is no blocking over the sum: the tile keeps it in
  * registers.
  *
  * Rows are dealt out evenly: 49 rows for a tile of at most 6 become 4 tiles of 6 and 5 of 5, not 8 of 6 and one of 1. */
 #include "framework.h"
 
-enum { ITEM_MACS = 1 << 20, PARALLEL_MACS = 1 << 20, ITEMS_PER_THREAD = 4, SUM_ROWS = 64 };
+enum { ITEM_MACS = 1 << 22, PANEL_BYTES = 1 << 18, PARALLEL_MACS = 1 << 20, ITEMS_PER_THREAD = 4, SUM_ROWS = 64 };
 
 typedef struct {
     const nq_gemm *g;
@@ -71,6 +71,8 @@ static void next_row(walker *w) {
     start_line(w, 0);
 }
 
+static int64_t strip_bytes(const nq_packed *p) { return p->weight_bytes / ((int64_t)p->blocks * p->strips); }
+
 static void run_item(void *context, int64_t item) {
     const plan *plan_ = context;
     const nq_gemm *g = plan_->g;
@@ -86,7 +88,7 @@ static void run_item(void *context, int64_t item) {
         .taps = g->taps,
         .tap_count = p->taps,
         .quads = nq_ceil_div(p->run, NQ_QUAD),
-        .strip_bytes = p->weight_bytes / (p->blocks * p->strips),
+        .strip_bytes = strip_bytes(p),
         .pairs_fit = p->pairs_fit,
         .epilogue = g->epilogue,
         .zp_w = p->zero_point,
@@ -135,7 +137,7 @@ void nq_gemm_run(const nq_gemm *g) {
     if (g->rows == 0 || p->strips == 0)
         return;
     int64_t widest = NQ_MAX_STRIPS;
-    while (plan_.isa->max_rows[widest] == 0)
+    while (plan_.isa->max_rows[widest] == 0 || (widest > 1 && widest * strip_bytes(p) > PANEL_BYTES))
         widest--;
     plan_.panels = nq_ceil_div(p->strips, widest);
     const int64_t width = nq_ceil_div(p->strips, plan_.panels);

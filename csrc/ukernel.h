@@ -38,7 +38,7 @@ enum {
     NQ_STRIP = 16,       /* output channels in a strip */
     NQ_QUAD = 4,         /* bytes of a run that one step of a micro-kernel consumes */
     NQ_MAX_ROWS = 8,
-    NQ_MAX_STRIPS = 4,
+    NQ_MAX_STRIPS = 8,
     NQ_CHAINS = 2        /* at most, in an instruction set */
 };
 

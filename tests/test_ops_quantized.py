@@ -101,8 +101,15 @@ def operator_answer(options: dict[str, Any], arrays: dict[str, np.ndarray], layo
 
 @pytest.mark.parametrize("layout", ["C", "last"])
 def test_operators_equal_torch_bit_for_bit(layout: str) -> None:
-    """All but averages whose exact value lies between two integers: there we round before the zero point is added."""
-    seen = set()
+    assert compare_operators(layout) == 0
+
+
+def compare_operators(layout: str) -> int:
+    """How many integers differ, never by more than a step; 0 in the recorded cases.
+
+    Not compared are averages whose exact value lies between two integers: there we round before the zero point is added.
+    """
+    seen, differing = set(), 0
     for options, arrays in cases("operators"):
         y = operator_answer(options, arrays, layout)
         seen.add(options["op"])
@@ -110,8 +117,10 @@ def test_operators_equal_torch_bit_for_bit(layout: str) -> None:
             tie = np.abs(np.abs(arrays["exact"] % 1) - 0.5) < 1e-9
             assert np.array_equal(y[tie].astype(int) - options["a"][1], np.rint(np.round(arrays["exact"][tie], 6)))
             y = np.where(tie, arrays["y"], y)
-        assert np.array_equal(y, arrays["y"]), options
+        assert np.abs(y.astype(int) - arrays["y"]).max() <= 1, options
+        differing += int((y != arrays["y"]).sum())
     assert seen == set(OPERATORS)
+    return differing
 
 
 def test_the_engine_is_read_when_weights_are_packed() -> None:

@@ -8,6 +8,8 @@
 #ifndef NQ_EPILOGUE_512_H
 #define NQ_EPILOGUE_512_H
 
+enum { TILE_STRIPS = 4 };        /* at most, in a tile of 512-bit registers */
+
 INLINE __mmask16 first_columns(int64_t count) { return (__mmask16)(count >= 16 ? 0xFFFF : (1u << count) - 1); }
 
 /* The two-step form D on 16 accumulators, and the inner part of form B. */
@@ -89,8 +91,8 @@ INLINE void store_row_8bit(const __m512i *acc, const nq_epilogue *e, int64_t cha
                            const int strips, const int form) {
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     const __m512i zero_point = _mm512_set1_epi16((int16_t)e->zero_point);
-    __m512i y[NQ_MAX_STRIPS];
-    UNROLL for (int j = 0; j < NQ_MAX_STRIPS; j++)
+    __m512i y[TILE_STRIPS];
+    UNROLL for (int j = 0; j < TILE_STRIPS; j++)
         y[j] = j < strips ? requantize_below(acc[j], e, channel + 16 * j, form) : y[0];
     __m512i low = _mm512_adds_epi16(_mm512_packs_epi32(y[0], y[1]), zero_point), high = low;
     if (strips > 2)

@@ -37,7 +37,7 @@ INLINE __m512i add_products_of(__m512i acc, __m512i a, __m512i w, const int wide
 }
 
 /* At most two strips; a loop over them would make two nested ones: see begin_tile. */
-INLINE void add_half(const uint8_t *const *a, int64_t k, const __m512i *wq, __m512i acc[][NQ_MAX_STRIPS], const int rows,
+INLINE void add_half(const uint8_t *const *a, int64_t k, const __m512i *wq, __m512i acc[][TILE_STRIPS], const int rows,
                      const int strips, const int widens, const int odd) {
     UNROLL for (int i = 0; i < rows; i++) {
         __m512i aq = broadcast_quad(a[i] + k);
@@ -49,9 +49,9 @@ INLINE void add_half(const uint8_t *const *a, int64_t k, const __m512i *wq, __m5
     }
 }
 
-INLINE void add_quad(const nq_tile *t, const uint8_t *const *a, int64_t k, const uint8_t *w, __m512i acc[][NQ_MAX_STRIPS],
+INLINE void add_quad(const nq_tile *t, const uint8_t *const *a, int64_t k, const uint8_t *w, __m512i acc[][TILE_STRIPS],
                      const int rows, const int strips, const int widens) {
-    __m512i wq[NQ_MAX_STRIPS], half[NQ_MAX_STRIPS];
+    __m512i wq[TILE_STRIPS], half[TILE_STRIPS];
     UNROLL for (int j = 0; j < strips; j++) {
         wq[j] = _mm512_load_si512(w + j * t->strip_bytes);
         half[j] = widens ? half_of_weights(wq[j], 0) : wq[j];
@@ -64,7 +64,7 @@ INLINE void add_quad(const nq_tile *t, const uint8_t *const *a, int64_t k, const
     add_half(a, k, half, acc, rows, strips, widens, 1);
 }
 
-INLINE void add_taps(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const int rows, const int strips, const int widens) {
+INLINE void add_taps(const nq_tile *t, __m512i acc[][TILE_STRIPS], const int rows, const int strips, const int widens) {
     const uint8_t *w = t->weights;
     for (int64_t tap = 0; tap < t->tap_count; tap++) {
         const uint8_t *a[NQ_MAX_ROWS];
@@ -86,7 +86,7 @@ static int below_128(const nq_tile *t) {
     return 1;
 }
 
-INLINE void add_products(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const int rows, const int strips) {
+INLINE void add_products(const nq_tile *t, __m512i acc[][TILE_STRIPS], const int rows, const int strips) {
     if (t->pairs_fit || below_128(t))
         add_taps(t, acc, rows, strips, 0);
     else

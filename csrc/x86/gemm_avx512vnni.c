@@ -25,7 +25,7 @@ BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
 
 /* Quads k / 4 .. k / 4 + phases - 1 of every row, into acc[phase * rows + row]. One loop, not three: see begin_tile. The
  * activations stay and the weights pass: the other way about, gcc 12 copies accumulators to and fro. */
-INLINE void add_quads(const nq_tile *t, const uint8_t *const *a, int64_t k, const uint8_t *w, __m512i acc[][NQ_MAX_STRIPS],
+INLINE void add_quads(const nq_tile *t, const uint8_t *const *a, int64_t k, const uint8_t *w, __m512i acc[][TILE_STRIPS],
                       const int rows, const int strips, const int phases) {
     __m512i aq[NQ_MAX_ROWS], wq;
     UNROLL for (int n = 0; n < phases * rows * strips; n++) {
@@ -39,7 +39,7 @@ INLINE void add_quads(const nq_tile *t, const uint8_t *const *a, int64_t k, cons
     }
 }
 
-INLINE void add_products(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const int rows, const int strips) {
+INLINE void add_products(const nq_tile *t, __m512i acc[][TILE_STRIPS], const int rows, const int strips) {
     const int phases = rows * strips >= 8 ? 1 : rows * strips >= 4 ? 2 : 4, cells = rows * strips;
     UNROLL for (int n = cells; n < phases * cells; n++)
         acc[n / strips][n % strips] = _mm512_setzero_si512();

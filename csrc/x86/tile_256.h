@@ -9,7 +9,7 @@
  *     byte  0       4             28      32            60
  *           | n=0   | n=1 | ...  | n=7   | n=8  | ... | n=15 |        each n: k, k+1, k+2, k+3
  *
- * A tile is up to 6 rows x 4 strips, computed in parts of as many accumulators as the 16 registers hold:
+ * A tile is up to 6 rows x 8 strips, computed in parts of as many accumulators as the 16 registers hold:
  *
  *     rows   vectors   accumulators   weights   activations
  *       1       8           8            1           1        many streams of weights: they come from far
@@ -139,18 +139,18 @@ static void pack_quad(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed) {
 /* The includer's part. */
 INLINE void tile(const nq_tile *t, const int rows);
 
-static void ukernel_1x64c4(const nq_tile *t) { tile(t, 1); }
-static void ukernel_2x64c4(const nq_tile *t) { tile(t, 2); }
-static void ukernel_3x64c4(const nq_tile *t) { tile(t, 3); }
-static void ukernel_4x64c4(const nq_tile *t) { tile(t, 4); }
-static void ukernel_5x64c4(const nq_tile *t) { tile(t, 5); }
-static void ukernel_6x64c4(const nq_tile *t) { tile(t, 6); }
+static void ukernel_1x128c4(const nq_tile *t) { tile(t, 1); }
+static void ukernel_2x128c4(const nq_tile *t) { tile(t, 2); }
+static void ukernel_3x128c4(const nq_tile *t) { tile(t, 3); }
+static void ukernel_4x128c4(const nq_tile *t) { tile(t, 4); }
+static void ukernel_5x128c4(const nq_tile *t) { tile(t, 5); }
+static void ukernel_6x128c4(const nq_tile *t) { tile(t, 6); }
 
 /* What the includers' tables share. */
-#define ROWS_256 {0, ukernel_1x64c4, ukernel_2x64c4, ukernel_3x64c4, ukernel_4x64c4, ukernel_5x64c4, ukernel_6x64c4}
+#define ROWS_256 {0, ukernel_1x128c4, ukernel_2x128c4, ukernel_3x128c4, ukernel_4x128c4, ukernel_5x128c4, ukernel_6x128c4}
 #define TILE_256_TABLE                                                                                                 \
-    .quad_bytes = NQ_STRIP * NQ_QUAD, .pack_quad = pack_quad, .max_rows = {0, 6, 6, 6, 6},                             \
-    .gemm = {{0}, ROWS_256, ROWS_256, ROWS_256, ROWS_256},                                                       \
+    .quad_bytes = NQ_STRIP * NQ_QUAD, .pack_quad = pack_quad, .max_rows = {0, 6, 6, 6, 6, 6, 6, 6, 6},                 \
+    .gemm = {{0}, ROWS_256, ROWS_256, ROWS_256, ROWS_256, ROWS_256, ROWS_256, ROWS_256, ROWS_256},                       \
     .rows = &nq_rows_avx2, .stream = nq_stream_avx2
 
 #endif

@@ -21,15 +21,15 @@ INLINE __m512i broadcast_quad(const uint8_t *a) {
 }
 
 /* The includer's part: adds the products of the tile to acc. */
-INLINE void add_products(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const int rows, const int strips);
+INLINE void add_products(const nq_tile *t, __m512i acc[][TILE_STRIPS], const int rows, const int strips);
 
-INLINE void store_all(const nq_tile *t, const __m512i sums[][NQ_MAX_STRIPS], const int strips, const int form) {
+INLINE void store_all(const nq_tile *t, const __m512i sums[][TILE_STRIPS], const int strips, const int form) {
     const nq_epilogue e = *t->epilogue;  /* a copy, which the stores to `out` cannot change */
     for (int64_t i = 0; i < t->row_count; i++)
         store_row(sums[i], &e, t->channel, t->columns, t->out[i], strips, form);
 }
 
-INLINE void store_sums_of(const nq_tile *t, const __m512i sums[][NQ_MAX_STRIPS], const int strips) {
+INLINE void store_sums_of(const nq_tile *t, const __m512i sums[][TILE_STRIPS], const int strips) {
     const int32_t form = t->epilogue->form;
     if (form == NQ_FORM_A)
         store_all(t, sums, strips, NQ_FORM_A);
@@ -44,7 +44,7 @@ INLINE void store_sums_of(const nq_tile *t, const __m512i sums[][NQ_MAX_STRIPS],
 }
 
 /* Takes the sums from memory, so that this code stands here once for each width. */
-static NOINLINE void store_sums(const nq_tile *t, const __m512i sums[][NQ_MAX_STRIPS], int strips) {
+static NOINLINE void store_sums(const nq_tile *t, const __m512i sums[][TILE_STRIPS], int strips) {
     if (strips == 1)
         store_sums_of(t, sums, 1);
     else if (strips == 2)
@@ -57,7 +57,7 @@ static NOINLINE void store_sums(const nq_tile *t, const __m512i sums[][NQ_MAX_ST
 
 /* Accumulators as the contract wants them to start. Loops over a tile are single: clang does not unroll nested ones early
  * enough to see registers in the array. */
-INLINE void begin_tile(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const int rows, const int strips) {
+INLINE void begin_tile(const nq_tile *t, __m512i acc[][TILE_STRIPS], const int rows, const int strips) {
     UNROLL for (int n = 0; n < rows * strips; n++)
         acc[n / strips][n % strips] = _mm512_loadu_si512(t->epilogue->init + t->channel + 16 * (n % strips));
     if (t->zp_w)
@@ -69,7 +69,7 @@ INLINE void begin_tile(const nq_tile *t, __m512i acc[][NQ_MAX_STRIPS], const int
 }
 
 INLINE void tile(const nq_tile *t, const int rows, const int strips) {
-    __m512i acc[2 * NQ_MAX_ROWS][NQ_MAX_STRIPS];         /* the rows beyond are add_products' own */
+    __m512i acc[2 * NQ_MAX_ROWS][TILE_STRIPS];         /* the rows beyond are add_products' own */
     begin_tile(t, acc, rows, strips);
     add_products(t, acc, rows, strips);
     if (strips > 2 && t->epilogue->form == NQ_FORM_A) {  /* the commonest: without the way through memory */
@@ -78,10 +78,10 @@ INLINE void tile(const nq_tile *t, const int rows, const int strips) {
             store_row(acc[i], &e, t->channel, t->columns, t->out[i], strips, NQ_FORM_A);
         return;
     }
-    __m512i sums[NQ_MAX_ROWS][NQ_MAX_STRIPS];
+    __m512i sums[NQ_MAX_ROWS][TILE_STRIPS];
     UNROLL for (int n = 0; n < rows * strips; n++)
         sums[n / strips][n % strips] = acc[n / strips][n % strips];
-    store_sums(t, (const __m512i (*)[NQ_MAX_STRIPS])sums, strips);
+    store_sums(t, (const __m512i (*)[TILE_STRIPS])sums, strips);
 }
 
 static void pack_quad(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed) {

@@ -23,6 +23,8 @@ from .arguments import check_axes, check_input, floats, named
 
 
 def _batch_norm(name: str, ndims: tuple[int, ...], relu: bool = False) -> Callable[..., QTensor]:
+    shape = f"(batch, channels, ...) with {' or '.join(map(str, ndims))} axes"
+
     def batch_norm(
         qx: QTensor, weight: Any, bias: Any, mean: Any, var: Any, eps: float, output_scale: float,
         output_zero_point: int,
@@ -35,7 +37,7 @@ def _batch_norm(name: str, ndims: tuple[int, ...], relu: bool = False) -> Callab
         qx: (batch, channels, ...). weight, bias: (channels,), or None for ones and zeros.
         """
         x = check_input(name, qx)
-        check_axes(name, x, f"(batch, channels, ...) with {' or '.join(map(str, ndims))} axes", *ndims)
+        check_axes(name, x, shape, *ndims)
         one, zero = (value(x.shape[1], np.float32) for value in (np.ones, np.zeros))
         given = {
             "mean": mean,
