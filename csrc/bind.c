@@ -10,7 +10,7 @@
  * an 8-bit output of scale s_y, nanoquant/numerics.py derives the profiles (nanoquant.h has their forms):
  *
  *              init + z_x col_offset        badd                                     mul
- *     fbgemm   0                            bias / a   (per tensor: bias * (1 / a))  a / s_y
+ *     fbgemm   0                            bias / a   (per tensor: bias, pre 1 / a) a / s_y
  *     qnnpack  rint(bias * (1 / a))         0                                        a * (1 / s_y)
  *     ort      rint(f64(bias) / f64(a))     0                                        a / s_y
  *     onednn   0                            bias                                     s_w; pre 1 / (1 / s_x), post 1 / s_y
@@ -48,6 +48,8 @@ static void bind_outputs(const nq_binding *b, nq_epilogue *e) {
     e->x_zero_point = b->x_zero_point + e->x_flip;
     e->zero_point = b->y_zero_point + y_flip;
     e->pre = b->profile == NQ_ONEDNN ? 1.0f / (1.0f / b->x_scale) : 1.0f;
+    if (b->profile == NQ_FBGEMM && !b->per_channel && (b->y_dtype == NQ_U8 || b->y_dtype == NQ_S8))
+        e->pre = 1.0f / (b->x_scale * b->w_scale[0]);
     e->post = 1.0f / b->y_scale;
     e->offset = (float)b->y_zero_point;
     switch (b->y_dtype) {
@@ -102,13 +104,13 @@ static nq_status bind_channel(const nq_binding *b, const nq_epilogue *e, int64_t
     } else {
         entry->mul = a / b->y_scale;
         if (b->profile == NQ_FBGEMM)
-            entry->badd = b->per_channel ? bias / a : bias * (1.0f / a);
+            entry->badd = b->per_channel ? bias / a : bias;
         else if (b->profile == NQ_ONEDNN)
             entry->badd = bias;
         else
             units = (double)bias / (double)a;
     }
-    if (!is_finite(entry->badd) || !(units >= -DBL_MAX && units <= DBL_MAX))
+    if (!is_finite(e->form == NQ_FORM_A ? entry->badd * e->pre : entry->badd) || !(units >= -DBL_MAX && units <= DBL_MAX))
         return NQ_BAD_BIAS;
     if (units < -2147483648.0 || units > 2147483648.0)
         return NQ_ACCUMULATOR;
@@ -138,7 +140,7 @@ nq_status nq_bind(const nq_packed *p, const nq_binding *b, nq_epilogue *e, int32
     if (!binding_is_sane(b))
         return NQ_BAD_ARGUMENT;
     bind_outputs(b, e);
-    if (!is_scale(b->x_scale) || !is_scale(e->pre))
+    if (!is_scale(b->x_scale) || (b->profile == NQ_ONEDNN && !is_scale(e->pre)))
         return NQ_BAD_SCALE;
     if (e->form < NQ_FORM_ACCUMULATOR && (!is_scale(b->y_scale) || (e->form == NQ_FORM_B && !is_scale(e->post))))
         return NQ_BAD_SCALE;

@@ -17,8 +17,8 @@
  * is still in the cache when it is read; the phases of a transposed convolution (phase.c) share it. So is an int8 input,
  * whose sign bit the copy flips, and one whose rows are copied once more (patches.c). Any other is read where it lies.
  *
- * Micro-kernels read whole quads, up to three bytes beyond a run. The workspace has slack for that. In a foreign array
- * those bytes may lie beyond its end, for the last few rows: these are read from a copy of the array's tail.
+ * Micro-kernels read whole quads, or 16 bytes (nq_run_read), and so some beyond a run. The workspace has slack for that. In
+ * a foreign array those bytes may lie beyond its end, for the last few rows: these are read from a copy of the array's tail.
  *
  * A depthwise layer's input gets no halo (dwconv.c): in place of tap offsets, its workspace holds a line of zero points.
  *
@@ -87,12 +87,12 @@ static int64_t tap_offset(const geometry *g, const nq_filter *f, int64_t taps, i
     return offset;
 }
 
-/* From a row's base to the end of its last quad. */
+/* From a row's base to the end of what is read. */
 static int64_t reach(const geometry *g, const nq_packed *p) {
     if (p->taps == 0)
         return 0;
     const nq_filter f = nq_phase_filter(&p->shape, p->phase);
-    return tap_offset(g, &f, p->taps, p->taps - 1) + nq_round_up(p->run, NQ_QUAD) +
+    return tap_offset(g, &f, p->taps, p->taps - 1) + nq_run_read(p) +
            (int64_t)(p->blocks - 1) * (g->channels / p->blocks);
 }
 
@@ -124,7 +124,7 @@ static int measure(geometry *g, const nq_packed *p, const nq_epilogue *e, int64_
             continue;
         }
         g->taps_bytes = nq_max(g->taps_bytes, nq_round_up(nq_max(p[phase].taps, p[phase].pieces) * 8, ALIGNMENT));
-        if (!g->copies && p[phase].run % NQ_QUAD != 0)
+        if (!g->copies && nq_run_read(p + phase) > p[phase].run)
             g->input_bytes = nq_max(g->input_bytes, nq_round_up(reach(g, p + phase) + SLACK, ALIGNMENT));
     }
     g->patches_bytes = nq_round_up(nq_patches_size(p), ALIGNMENT);
@@ -215,7 +215,7 @@ static nq_gemm product_of(const geometry *g, int phase, int64_t images, const ui
     return m;
 }
 
-/* Rows whose last quad lies beyond the end of the array; their bytes are copied to where that may be read. */
+/* Rows that would be read beyond the end of the array; their bytes are copied to where that may be read. */
 static void divert_tail(nq_gemm *m, const uint8_t *end, int64_t reach_, uint8_t *tail) {
     while (m->tail_row > 0 && end - nq_row(m, m->tail_row - 1) < reach_)
         m->tail_row--;

@@ -90,7 +90,7 @@ int nq_dwconv_sizes(nq_packed *p, const nq_isa *isa) {
     if (rest > 0)
         p->strips += isa->depthwise->kernels[2] && rest <= 2 * NQ_STRIP ? 2 : p->depthwise;
     p->merged = p->blocks = 1;
-    p->pieces = 0;
+    p->pieces = p->spread = p->quads = 0;
     p->taps = (int32_t)taps;
     p->run = s->in_channels;
     p->table_length = (int64_t)p->strips * NQ_STRIP;

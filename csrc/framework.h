@@ -37,6 +37,13 @@ int nq_phase_count(const nq_conv_shape *shape);
 nq_filter nq_phase_filter(const nq_conv_shape *shape, int32_t phase);
 int64_t nq_out_size(const nq_conv_shape *shape, int axis, int64_t size);         /* of all phases */
 
+/* pack.c: which byte of a run each packed weight is for, as ukernel.h wants it, when packed->spread is not 0. */
+void nq_spread_pattern(const nq_packed *packed, uint8_t pattern[NQ_SPREAD_QUADS][NQ_STRIP * NQ_QUAD]);
+/* Bytes that a micro-kernel reads at each tap. */
+static inline int64_t nq_run_read(const nq_packed *packed) {
+    return packed->spread ? NQ_SPREAD : NQ_QUAD * (int64_t)packed->quads;
+}
+
 /* gemm.c: the activations of a product, as row base pointers can be computed from them.
  *
  *     row p = (image, z, y, x)  -->  base + (image, z, y, x) . in_stride          in bytes

@@ -23,6 +23,7 @@ typedef struct {
     const nq_gemm *g;
     const nq_isa *isa;
     int64_t panels, row_blocks;          /* per block of groups */
+    uint8_t spread[NQ_SPREAD_QUADS][NQ_STRIP * NQ_QUAD];
 } plan;
 
 /* Walks the rows in order: two additions a row, and multiplications where a line ends. */
@@ -87,7 +88,8 @@ static void run_item(void *context, int64_t item) {
     nq_tile tile = {
         .taps = g->taps,
         .tap_count = p->taps,
-        .quads = nq_ceil_div(p->run, NQ_QUAD),
+        .quads = p->quads,
+        .spread = p->spread ? plan_->spread : NULL,
         .strip_bytes = strip_bytes(p),
         .pairs_fit = p->pairs_fit,
         .epilogue = g->epilogue,
@@ -136,12 +138,15 @@ void nq_gemm_run(const nq_gemm *g) {
     plan plan_ = {.g = g, .isa = nq_find_isa(p->isa)};
     if (g->rows == 0 || p->strips == 0)
         return;
+    if (p->spread)
+        nq_spread_pattern(p, plan_.spread);
     int64_t widest = NQ_MAX_STRIPS;
     while (plan_.isa->max_rows[widest] == 0 || (widest > 1 && widest * strip_bytes(p) > PANEL_BYTES))
         widest--;
     plan_.panels = nq_ceil_div(p->strips, widest);
     const int64_t width = nq_ceil_div(p->strips, plan_.panels);
-    const int64_t macs_per_row = width * NQ_STRIP * nq_max(p->taps * p->run, 1), panels = p->blocks * plan_.panels;
+    const int64_t panels = p->blocks * plan_.panels;
+    const int64_t macs_per_row = width * NQ_STRIP * nq_max((int64_t)p->taps * p->quads * NQ_QUAD, 1);
     const int parallel = g->rows * panels * macs_per_row >= PARALLEL_MACS && nq_get_num_threads() > 1;
     int64_t item_rows = nq_max(ITEM_MACS / macs_per_row, 1);
     if (parallel)                        /* enough items that no thread waits long for another's last one */

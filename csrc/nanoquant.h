@@ -152,6 +152,8 @@ typedef struct {
     int32_t strips;          /* strips of 16 output channels in each block                           */
     int32_t taps;            /* contiguous runs of input bytes that one output pixel reads           */
     int32_t run;             /* bytes in a run                                                       */
+    int32_t quads;           /* groups of four bytes of a run that one output channel multiplies     */
+    int32_t spread;          /* 1: those of its own group, if groups are merged; 0: all of the run   */
     int32_t pieces;          /* runs of the input that are copied together to make this one, or 0    */
     int32_t pairs_fit;       /* nq_pack: 1 when u8 * s8 + u8 * s8 fits int16 for all pairs in a quad   */
     int64_t weight_bytes;    /* size of `weights`, 64-byte aligned                                   */
@@ -186,7 +188,7 @@ typedef struct {
 } nq_binding;
 
 /* What the micro-kernel does with an accumulator (numerics.py):
- *     form A           y = clamp(rint((f32(acc) + badd) * mul), lo, hi) + zero_point
+ *     form A           y = clamp(rint(fma(badd, pre, f32(acc)) * mul), lo, hi) + zero_point
  *     form B           y = clamp(rint(((f32(acc) * pre) * mul + badd) * post + offset), lo, hi) + zero_point
  *     form C           y = clamp(round(acc * multiplier * 2^(shift - 31)), lo, hi) + zero_point   rounded twice or once
  *     accumulator      y = acc
@@ -203,7 +205,7 @@ typedef struct {
     int32_t x_zero_point;    /* as uint8: what padding is filled with */
     int32_t zero_point;      /* of y, as uint8; in form B what is left of it beyond `offset` */
     float lo, hi;            /* clamp, relative to that */
-    float pre, post, offset; /* forms B and D */
+    float pre, post, offset; /* forms A, B and D */
     int32_t *init;           /* [table_length] accumulators start here: bias - zp_x * col_offset */
     float *badd, *mul;       /* [table_length] */
     int32_t *multiplier, *shift;         /* [table_length], form C */

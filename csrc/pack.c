@@ -24,7 +24,11 @@
  *      0.. 3          w w |     |     |            Off the diagonal the weight *means* 0: the stored integer is the
  *      4.. 7              | w w |     |            channel's zero point, so that w - zp_w is 0.
  *      8..11              |     | w w |
- *     12..15              |     |     | w w                                                                          */
+ *     12..15              |     |     | w w
+ *
+ * If the inputs of the merged groups fit in 16 bytes, micro-kernels can spread them (ukernel.h): each output multiplies its
+ * own group's quads only, and the diagonal is all that is packed. But weights with zero points would need a sum of the
+ * inputs for each group. */
 #include "framework.h"
 
 /* The most groups that divide evenly and fit one strip. */
@@ -59,13 +63,21 @@ static int shape_is_sane(const nq_conv_shape *s) {
  * outweigh it, or when the stride skips pixels and many strips would skip them again. */
 static int pays_to_gather(const nq_packed *p) {
     const nq_conv_shape *s = &p->shape;
-    const int64_t apart = p->taps * nq_ceil_div(p->run, NQ_QUAD), copies = p->taps * nq_ceil_div(p->run, 16);
+    const int64_t apart = (int64_t)p->taps * p->quads, copies = p->taps * nq_ceil_div(p->run, 16);
     const int64_t together = nq_ceil_div((int64_t)p->taps * p->run, NQ_QUAD);
-    if (p->blocks > 1 || s->transposed || p->taps == 0)
+    if (p->blocks > 1 || p->spread || s->transposed || p->taps == 0)
         return 0;
     if (s->kernel[0] * s->kernel[1] * s->kernel[2] == 1)
         return s->stride[2] > 1 && p->run % 16 == 0 && p->strips >= 8;
     return (apart - together) * p->strips > copies;
+}
+
+/* Whether taps of one pixel each, spread, cost less than runs of all merged inputs. A quad that is spread costs one
+ * instruction more. */
+static int pays_to_spread(const nq_packed *p, int64_t pixels) {
+    const int64_t group_inputs = p->shape.in_channels / p->shape.groups, spread = nq_ceil_div(group_inputs, NQ_QUAD);
+    return p->merged > 1 && !p->asymmetric && p->merged * group_inputs <= NQ_SPREAD &&
+           3 * pixels * spread <= 2 * (int64_t)p->taps * p->quads;
 }
 
 nq_status nq_pack_sizes(nq_packed *p) {
@@ -83,13 +95,21 @@ nq_status nq_pack_sizes(nq_packed *p) {
     const int whole_lines = p->blocks == 1 && (x->tap_step == 1 || x->taps == 1);
     p->taps = (int32_t)(whole_lines && x->taps > 0 ? f.pixels / x->taps : f.pixels);
     p->run = (int32_t)(s->in_channels / p->blocks * (whole_lines ? x->taps : 1));
+    p->quads = (int32_t)nq_ceil_div(p->run, NQ_QUAD);
+    p->spread = pays_to_spread(p, f.pixels);
+    if (p->spread) {
+        p->taps = (int32_t)f.pixels;
+        p->run = s->in_channels / p->blocks;
+        p->quads = (int32_t)nq_ceil_div(s->in_channels / s->groups, NQ_QUAD);
+    }
     p->pieces = pays_to_gather(p) ? p->taps : 0;
     if (p->pieces) {
         p->run *= p->pieces;
         p->taps = 1;
+        p->quads = (int32_t)nq_ceil_div(p->run, NQ_QUAD);
     }
     p->table_length = (int64_t)p->blocks * p->strips * NQ_STRIP;
-    p->weight_bytes = (int64_t)p->blocks * p->strips * p->taps * nq_ceil_div(p->run, NQ_QUAD) * isa->quad_bytes;
+    p->weight_bytes = (int64_t)p->blocks * p->strips * p->taps * p->quads * isa->quad_bytes;
     return NQ_OK;
 }
 
@@ -104,20 +124,31 @@ static int64_t kernel_pixel(const nq_packed *p, const nq_filter *f, int64_t i) {
     return pixel;
 }
 
-/* Bytes k .. k+3 of run `tap`, for a strip of output channels that starts at `first`. */
+void nq_spread_pattern(const nq_packed *p, uint8_t pattern[NQ_SPREAD_QUADS][NQ_STRIP * NQ_QUAD]) {
+    const int32_t group_inputs = p->shape.in_channels / p->shape.groups;
+    const int32_t group_outputs = p->shape.out_channels / p->shape.groups;
+    for (int32_t quad = 0; quad < NQ_SPREAD_QUADS; quad++)
+        for (int32_t i = 0; i < NQ_STRIP * NQ_QUAD; i++) {
+            const int32_t group = i / NQ_QUAD / group_outputs, input = quad * NQ_QUAD + i % NQ_QUAD;
+            pattern[quad][i] = (uint8_t)((group * group_inputs + input) % NQ_SPREAD);    /* any byte will do beyond the end */
+        }
+}
+
+/* Bytes k .. k+3 of run `tap`, or of each column's own group in it, for a strip of output channels from `first` on. */
 static void gather_quad(const nq_packed *p, const nq_filter *f, const int8_t *weights, const int32_t *zero_point,
                         int64_t first, int64_t columns, int64_t tap, int64_t k, int8_t quad[NQ_STRIP][NQ_QUAD]) {
     const nq_conv_shape *s = &p->shape;
     const int64_t pixels = (int64_t)s->kernel[0] * s->kernel[1] * s->kernel[2];
     const int64_t group_inputs = s->in_channels / s->groups, group_outputs = s->out_channels / s->groups;
     const int64_t block_inputs = group_inputs * p->merged;
-    for (int64_t j = 0; j < nq_min(NQ_QUAD, p->run - k); j++) {
+    const int64_t end = p->spread ? group_inputs : p->run;
+    for (int64_t j = 0; j < nq_min(NQ_QUAD, end - k); j++) {
         const int64_t pixel = kernel_pixel(p, f, tap * (p->run / block_inputs) + (k + j) / block_inputs);
-        const int64_t input = (k + j) % block_inputs, group = input / group_inputs;
         for (int64_t n = 0; n < columns; n++) {
-            const int64_t channel = first + n;
+            const int64_t channel = first + n, own = channel / group_outputs % p->merged;
+            const int64_t input = p->spread ? own * group_inputs + k + j : (k + j) % block_inputs;
             quad[n][j] = zero_point ? (int8_t)zero_point[channel] : 0;
-            if (group == channel / group_outputs % p->merged)
+            if (input / group_inputs == own)
                 quad[n][j] = weights[(channel * group_inputs + input % group_inputs) * pixels + pixel];
         }
     }
@@ -161,7 +192,7 @@ static void pack_strips(nq_packed *p, const nq_isa *isa, const nq_filter *f, con
             const int64_t first = block * block_outputs + strip * NQ_STRIP;      /* channel of the strip's column 0 */
             const int64_t columns = nq_min(NQ_STRIP, block_outputs - strip * NQ_STRIP);
             for (int64_t tap = 0; tap < p->taps; tap++)
-                for (int64_t k = 0; k < p->run; k += NQ_QUAD, out += isa->quad_bytes) {
+                for (int64_t k = 0; k < p->quads * NQ_QUAD; k += NQ_QUAD, out += isa->quad_bytes) {
                     int8_t quad[NQ_STRIP][NQ_QUAD] = {{0}};
                     gather_quad(p, f, weights, p->zero_point ? zero_point : NULL, first, columns, tap, k, quad);
                     isa->pack_quad((const int8_t (*)[NQ_QUAD])quad, out);

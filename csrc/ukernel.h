@@ -18,7 +18,13 @@
  *     acc[i][n] = init[n] - zp_w[n] * row_sum[i] + sum_t sum_k rows[i][taps[t] + k] * w[n][t][k]     (mod 2^32)
  *
  * A run that is not a multiple of four bytes long is read up to the next multiple; the packed weights are zero there,
- * and the caller has made sure that those (at most three) bytes may be read. */
+ * and the caller has made sure that those (at most three) bytes may be read.
+ *
+ * If `spread` is not NULL, the strip (there is one) holds groups of a few channels each, a run has at most 16 bytes, and
+ * 16 may be read. Then each column has quads of its own: byte k of quad q of column n is byte spread[q][4n + k] of the 16.
+ *
+ *     16 bytes of a run      g0 g0 g0 g0 | g1 g1 g1 g1 | g2 g2 g2 g2 | g3 g3 g3 g3       4 groups of 4 inputs,
+ *     column n multiplies    quad 0: n = 0..3 | n = 4..7 | n = 8..11 | n = 12..15         4 outputs         */
 #ifndef NQ_UKERNEL_H
 #define NQ_UKERNEL_H
 
@@ -39,6 +45,8 @@ enum {
     NQ_QUAD = 4,         /* bytes of a run that one step of a micro-kernel consumes */
     NQ_MAX_ROWS = 8,
     NQ_MAX_STRIPS = 8,
+    NQ_SPREAD = 16,      /* bytes of a run that are spread, in at most NQ_SPREAD_QUADS quads a column */
+    NQ_SPREAD_QUADS = 2,
     NQ_CHAINS = 2        /* at most, in an instruction set */
 };
 
@@ -48,6 +56,7 @@ typedef struct {
     const int64_t *taps;         /* byte offset of each run, the same for every row */
     int64_t tap_count;
     int64_t quads;
+    const uint8_t (*spread)[NQ_STRIP * NQ_QUAD];         /* [quads], indices below NQ_SPREAD; or NULL */
     const uint8_t *weights;      /* of the tile's first strip */
     int64_t strip_bytes;
     int pairs_fit;               /* of the packed weights */

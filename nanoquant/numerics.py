@@ -6,22 +6,23 @@ A quantized layer has integers q_x, q_w with real meaning s_x (q_x - z_x) and s_
 
 Engines agree on that, and differ in how they round it. With every operation rounded to float32 and never contracted:
 
-    8-bit output     form A    q_y = clamp(rint((f32(acc) + badd) * mul) + z_y, quant_min, quant_max)
+    8-bit output     form A    q_y = clamp(rint(fma(badd, pre, f32(acc)) * mul) + z_y, quant_min, quant_max)
                      form B    q_y = clamp(rint(((f32(acc) * pre) * mul + badd) * post + z_y), quant_min, quant_max)
                      form C    q_y = clamp(round(acc * multiplier * 2^(shift - 31)) + z_y, quant_min, quant_max)
     float32 output   form D    y = fma(f32(acc), mul, badd)      or      y = (f32(acc) * pre) * mul + badd
 
               8-bit output: joins acc        badd                                     mul                      form D
-    fbgemm    A   -                          bias / a (per tensor: bias * (1 / a))    a / s_y                  fused
+    fbgemm    A   -                          bias / a (per tensor: bias, pre 1 / a)   a / s_y                  fused
     qnnpack   A   rint(bias * (1 / a))       0                                        a * (1 / s_y)            two-step
     ort       A   rint(f64(bias) / f64(a))   0                                        a / s_y                  two-step
     onednn    B   -                          bias                                     s_w; see below           two-step
     tflite    C   rint(f64(bias) / f64(a))   multiplier 2^(shift - 31) = f64(s_x) f64(s_w) / f64(s_y)          two-step
 
 (1 / a means f32(1 / a); per channel, a and the rest have one entry per output channel. In form D badd is bias and mul
-is a; pre is 1.) What sets them apart:
+is a; pre is 1 unless said, and then form A adds badd and no more.) What sets them apart:
 
-- FBGEMM and oneDNN keep the bias in floating point, the others round it to an accumulator unit.
+- FBGEMM and oneDNN keep the bias in floating point, the others round it to an accumulator unit. With one scale for all
+  weights FBGEMM multiplies the bias by 1 / a; its compilers made that and the sum one fused multiply-add.
 - oneDNN adds the zero point before rounding. It is handed reciprocals of scales and inverts them again: post = 1 / s_y,
   and in forms B and D pre = 1 / (1 / s_x), mul = s_w; but 1 / (1 / s_w) for linear layers (`twice_inverted`).
 - Form C has integers only, and two ways to round: `tflite` twice, as TensorFlow Lite's reference convolution does,
@@ -122,7 +123,8 @@ class Epilogue:
         total = (acc + self.bias_q).astype(np.float32)
         lowest = self.zero_point if self.relu else self.quant_min
         if self.form is Form.A:
-            return requantize(total, self.badd, self.mul, self.zero_point, self.quant_min, self.quant_max, self.relu)
+            total = fma(self.badd, self.pre, total)
+            return requantize(total, self.mul, self.zero_point, self.quant_min, self.quant_max, self.relu)
         if self.form in FORMS_C:
             once = self.form is Form.C_SINGLE
             steps = multiply_by_quantized_multiplier(acc + self.bias_q, self.multiplier, self.shift, once)
@@ -136,22 +138,20 @@ class Epilogue:
         return np.where(y > 0, y, np.float32(0)) if self.relu else y
 
 
-def requantize(
-    acc: Floats, badd: Floats, mul: Floats, zero_point: int, quant_min: int, quant_max: int, relu: bool = False
-) -> Ints:
-    """Form A: accumulators, converted to float32, to integers of the output.
+def requantize(acc: Floats, mul: Floats, zero_point: int, quant_min: int, quant_max: int, relu: bool = False) -> Ints:
+    """Form A: accumulators, converted to float32 and with their bias, to integers of the output.
 
-        q_y = clamp(rint((acc + badd) * mul) + zero_point, quant_min, quant_max)
+        q_y = clamp(rint(acc * mul) + zero_point, quant_min, quant_max)
 
     ReLU raises the lower limit to the zero point. The clamp is taken before rounding, at integers, which is the same
     and never converts a float that no integer can hold.
 
-    >>> requantize(np.float32([5, 6, 1e9]), np.float32(0), np.float32(0.5), 10, 0, 255)
+    >>> requantize(np.float32([5, 6, 1e9]), np.float32(0.5), 10, 0, 255)
     array([ 12,  13, 255])
     """
     lowest = zero_point if relu else quant_min
     with np.errstate(over="ignore"):
-        scaled = np.multiply(np.add(acc, badd, dtype=np.float32), mul, dtype=np.float32)
+        scaled = np.multiply(acc, mul, dtype=np.float32)
     steps: Ints = np.rint(np.clip(scaled, lowest - zero_point, quant_max - zero_point)).astype(np.int64)
     return steps + zero_point
 
@@ -265,14 +265,21 @@ def bind(
         multiplier, shift = quantize_multiplier(np.multiply(x, w_scale, dtype=np.float64) / np.float64(y))
         if profile is Profile.onednn:
             pre, post = twice_inverted(x), np.asarray(1 / y)
-    finite = np.isfinite(units) & np.isfinite(badd)
+        if profile is Profile.fbgemm and form is Form.A and a.ndim == 0:
+            pre = np.asarray(np.float32(1) / a)
+        finite = np.isfinite(units) & np.isfinite(badd * pre if form is Form.A else badd)
     in_range = (form not in FORMS_C) | (shift >= -31) & (shift <= 30)
     bias_q = np.rint(units.astype(np.float64))
     worst = 255 * magnitude + np.abs(bias_q)
     _require(is_scale(a), "x_scale * w_scale is not a positive, normal and finite float32", a, channels)
     _require(finite, "the bias is not finite in units of x_scale * w_scale", given, channels)
     _require(is_scale(mul), "x_scale * w_scale / y_scale is not a positive, normal and finite float32", mul, channels)
-    _require(is_scale(pre), "1 / (1 / x_scale) is not a positive, normal and finite float32", pre, channels)
+    _require(
+        (form is Form.A) | is_scale(pre),
+        "1 / (1 / x_scale) is not a positive, normal and finite float32",
+        pre,
+        channels,
+    )
     _require(is_scale(post), "1 / y_scale is not a positive, normal and finite float32", post, channels)
     _require(in_range, "x_scale * w_scale / y_scale is not in [2^-32, 2^30)", mul, channels)
     _require(worst <= INT32_MAX, ACCUMULATOR_MAY_OVERFLOW, worst, channels)
@@ -303,7 +310,7 @@ def _tables(profile: Profile, a: Floats, bias: Floats, y_scale: np.float32 | Non
     if y_scale is None:
         return nothing, bias, a
     if profile is Profile.fbgemm:
-        return nothing, bias / a if a.ndim else bias * (one / a), a / y_scale
+        return nothing, bias / a if a.ndim else bias, a / y_scale
     if profile is Profile.qnnpack:
         return bias * (one / a), nothing, a * (one / y_scale)
     if profile is Profile.onednn:

@@ -106,6 +106,8 @@ def run_convolutions(isa: int, at_end: bool) -> int:
         if g.integers(3) == 0:
             groups, inputs, outputs, transposed = int(g.choice([8, 17, 31, 32, 33, 63, 64, 65, 97, 130])), 1, 1, False
             kernel = (int(g.choice([3, 5])),) * axes
+        elif g.integers(3) == 0:
+            groups, inputs, outputs = (int(g.choice(n)) for n in ([2, 4, 8, 12], [2, 3, 4, 8, 12, 16], [2, 4, 8, 16]))
         padding, stride = tuple(int(p) for p in g.integers(0, 2, axes)), tuple(int(s) for s in g.integers(1, 3, axes))
         dilation = tuple(int(d) for d in g.integers(1, 3, axes))
         w = g.integers(-128, 128, (groups * outputs, inputs, *kernel)).astype(np.int8)

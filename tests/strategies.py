@@ -120,15 +120,16 @@ def layers(draw: Any, linear: bool = False) -> Layer:
     else:
         least = [max(1, span) for span in spans]
     groups = 1 if linear else draw(st.sampled_from([1, 1, 2, 3, 4, 6, 16, 17]))
-    wide = 40 if groups == 1 else 6
+    wide = 40 if groups == 1 else 16 if groups < 10 else 6
+    channels = st.integers(1, wide) if groups == 1 else st.sampled_from([1, 2, 3, 4, 5, 6, 8, 12, 16][: 6 + wide // 4])
     flags = {name: draw(st.booleans()) for name in ("extreme", "signed", "asymmetric", "per_channel", "bias", "relu")}
     return Layer(
         seed=draw(seeds),
         batch=1 if linear else draw(st.integers(0, 2)),
         size=sizes(0, 20) if linear else tuple(draw(st.integers(n, n + 8 // axes)) for n in least),
         groups=groups,
-        inputs=draw(st.integers(1, 200 if linear else wide)),
-        outputs=draw(st.integers(1, 150 if linear else wide)),
+        inputs=draw(st.integers(1, 200) if linear else channels),
+        outputs=draw(st.integers(1, 150) if linear else channels),
         kernel=kernel,
         stride=stride,
         padding=padding,

@@ -132,6 +132,20 @@ def test_depthwise_and_dense(kernel: tuple[int, int], groups: int) -> None:
     compare(layer, [Profile.qnnpack], OUTPUTS)
 
 
+@pytest.mark.parametrize("inputs", [2, 3, 4, 7, 8, 12, 16])
+@pytest.mark.parametrize("outputs", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_groups_of_few_channels(inputs: int, outputs: int, transposed: bool) -> None:
+    """Groups that share a strip, with inputs that may be spread; in place and padded; some with zero points."""
+    for number, (padding, dilation, extreme) in enumerate([((0, 0), (1, 1), True), ((1, 0), (2, 1), False)]):
+        layer = Layer(
+            seed=inputs, batch=2, size=(7, 9), groups=8, inputs=inputs, outputs=outputs, kernel=(3, 2), stride=(1, 2),
+            padding=padding, dilation=dilation, extreme=extreme, signed=False, asymmetric=inputs + outputs == 6,
+            per_channel=True, bias=True, relu=False, transposed=transposed,
+        )  # fmt: skip
+        compare(layer, [Profile(number), Profile.tflite], [OUTPUTS[1], OUTPUTS[5]])
+
+
 @pytest.mark.parametrize("inputs", [1, 2, 3, 5])
 @pytest.mark.parametrize(
     ("kernel", "stride"), [((7, 7), (2, 2)), ((3, 3), (2, 2)), ((3, 3, 3), (1, 2, 1)), ((9,), (2,))]
@@ -191,6 +205,20 @@ def test_pairs_at_the_edge_of_int16(pair: tuple[int, int], highest: int, isa: st
         packed = PackedWeights(w[:, :, np.newaxis, np.newaxis], np.float32(1), np.int64(0))
         y = packed.linear(x, Input(1.0, 0), Output(accumulators=True), isa=isa)
         assert np.array_equal(y, x.astype(np.int64) @ w.T.astype(np.int64))
+
+
+@pytest.mark.parametrize("pair", [(127, 1), (127, 2), (-128, 0), (-128, -1), (-128, 127)])
+@pytest.mark.parametrize("inputs", [4, 8])
+def test_pairs_at_the_edge_of_int16_in_groups(pair: tuple[int, int], inputs: int, isa: str) -> None:
+    """The same where each group's inputs are spread: every group in its turn has the pair and the 255."""
+    for group in range(4):
+        w, x = np.ones((4 * inputs, inputs, 1, 1), np.int8), np.full((1, 1, 7, 4 * inputs), 100, np.uint8)
+        w[group * inputs + 1, inputs - 2 :, 0, 0] = w[group * inputs, :2, 0, 0] = pair
+        x[0, 0, 3, group * inputs : (group + 1) * inputs] = 255
+        packed = PackedWeights(w, np.float32(1), np.int64(0), groups=4)
+        y = packed.conv(x, Input(1.0, 0), Output(accumulators=True), isa=isa)
+        grouped = x.astype(np.int64).reshape(7, 4, 1, inputs) * w.reshape(4, inputs, inputs)
+        assert np.array_equal(y[0, 0], grouped.sum(axis=-1).reshape(7, -1))
 
 
 def test_the_largest_exact_sum(isa: str) -> None:

@@ -62,6 +62,19 @@ def test_ties_equal_torch() -> None:
         assert np.array_equal(answer(options, arrays), arrays["y"]), options
 
 
+def test_fbgemms_bias_is_fused() -> None:
+    """Next to ties: torch's integers are those of one rounding of bias * (1 / a) + acc, and not always those of two."""
+    differ = 0
+    for options, arrays in cases("fused_bias"):
+        y, acc = arrays["y"], (arrays["x"].astype(np.float32) - 128) * arrays["w"].T
+        assert np.array_equal(answer(options, arrays), y), options
+        a = np.float32(options["x_scale"]) * arrays["w_scale"]
+        twice = (acc + arrays["bias"] * (1 / a)) * (a / np.float32(options["y_scale"]))
+        low = options["y_zero_point"] if options["relu"] else 0
+        differ += (np.clip(np.rint(twice) + options["y_zero_point"], low, 255) != y).sum()
+    assert differ > 10
+
+
 def test_dynamic_layers_equal_torch_bit_for_bit() -> None:
     for options, arrays in cases("dynamic") + cases("onednn_dynamic"):
         backend.engine = options["engine"]

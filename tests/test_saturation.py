@@ -120,27 +120,27 @@ def by_definition(packed: PackedWeights, arrays: dict[str, Any], layer: Layer) -
     outputs = out // layer.groups
     merged = max(m for m in range(1, layer.groups + 1) if layer.groups % m == 0 and (m == 1 or m * outputs <= 16))
     zero = np.broadcast_to(arrays["w_zero_point"], (out,))
-    result = []
-    for o in range(out):
+    spread = merged > 1 and merged * inputs <= 16 and not zero.any()
+    quads = lambda taps: sum(-(-len(tap) // 4) for tap in taps)  # noqa: E731
+    result: list[list[int]] = [[] for _ in range(out)]
+    for o, (*rest, (line, apart)) in itertools.product(range(out), filters(layer)):
         taps: list[list[int]] = []
-        for *rest, (line, apart) in filters(layer):
-            whole_lines = merged == layer.groups and (len(line) == 1 or apart == 1)
-            for *at, x in itertools.product(*(axis for axis, _ in rest), line):
-                pixel = [
-                    int(packed.weights[(o, c, *at, x)]) if g == o // outputs % merged else int(zero[o])
-                    for g in range(merged)
-                    for c in range(inputs)
-                ]
-                if whole_lines and x != line[0]:
-                    taps[-1] += pixel
-                else:
-                    taps.append(pixel)
-        if merged == layer.groups and not layer.transposed and len(taps) > 1:  # few channels: the runs are joined
-            quads = lambda length: -(-length // 4)  # noqa: E731
-            saved = sum(quads(len(tap)) for tap in taps) - quads(sum(map(len, taps)))
-            if saved * -(-out // 16) > sum(-(-len(tap) // 16) for tap in taps):
-                taps = [list(itertools.chain.from_iterable(taps))]
-        result.append([w for tap in taps for w in tap + [0] * (-len(tap) % 4)])
+        own = []
+        whole_lines = merged == layer.groups and (len(line) == 1 or apart == 1)
+        for *at, x in itertools.product(*(axis for axis, _ in rest), line):
+            own.append([int(packed.weights[(o, c, *at, x)]) for c in range(inputs)])
+            pixel = [own[-1] if g == o // outputs % merged else [int(zero[o])] * inputs for g in range(merged)]
+            if whole_lines and x != line[0]:
+                taps[-1] += itertools.chain(*pixel)
+            else:
+                taps.append([*itertools.chain(*pixel)])
+        if spread and 3 * quads(own) <= 2 * quads(taps):
+            taps = own
+        elif merged == layer.groups and not layer.transposed and len(taps) > 1:  # few channels: the runs are joined
+            together = [[*itertools.chain(*taps)]]
+            if (quads(taps) - quads(together)) * -(-out // 16) > sum(-(-len(tap) // 16) for tap in taps):
+                taps = together
+        result[o] += [w for tap in taps for w in tap + [0] * (-len(tap) % 4)]
     return result
 
 

@@ -22,9 +22,11 @@ static uint32_t dot(const nq_tile *t, const uint8_t *row, int64_t strip, int64_t
     uint32_t sum = 0;
     for (int64_t tap = 0; tap < t->tap_count; tap++) {
         const uint8_t *a = row + t->taps[tap];
-        for (int64_t quad = 0; quad < t->quads; quad++, a += NQ_QUAD, w += NQ_STRIP * NQ_QUAD)
-            for (int k = 0; k < NQ_QUAD; k++)
-                sum += (uint32_t)(a[k] * w[k]);
+        for (int64_t quad = 0; quad < t->quads; quad++, w += NQ_STRIP * NQ_QUAD)
+            for (int64_t k = 0; k < NQ_QUAD; k++) {
+                const int64_t at = t->spread ? t->spread[quad][n * NQ_QUAD + k] : quad * NQ_QUAD + k;
+                sum += (uint32_t)(a[at] * w[k]);
+            }
     }
     return sum;
 }
@@ -44,7 +46,7 @@ void nq_store_ref(const nq_epilogue *e, int64_t channel, int32_t acc, uint8_t *o
     int64_t steps;
     switch (e->form) {
     case NQ_FORM_A:
-        store_8bit(e, ((float)acc + badd) * mul, out + n);
+        store_8bit(e, nq_fma(badd, e->pre, (float)acc) * mul, out + n);
         break;
     case NQ_FORM_B:
         store_8bit(e, two_step * e->post + e->offset, out + n);

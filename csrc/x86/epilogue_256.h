@@ -67,7 +67,7 @@ INLINE __m256i multiply_once_rounded(__m256i acc, __m256i multiplier, __m256i sh
 INLINE __m256i requantize_below(__m256i acc, const nq_epilogue *e, int64_t channel, const int form) {
     __m256 value;
     if (form == NQ_FORM_A) {
-        value = _mm256_add_ps(_mm256_cvtepi32_ps(acc), _mm256_loadu_ps(e->badd + channel));
+        value = _mm256_fmadd_ps(_mm256_loadu_ps(e->badd + channel), _mm256_set1_ps(e->pre), _mm256_cvtepi32_ps(acc));
         value = _mm256_mul_ps(value, _mm256_loadu_ps(e->mul + channel));
     } else if (form == NQ_FORM_B) {
         value = _mm256_mul_ps(two_step(acc, e, channel), _mm256_set1_ps(e->post));

@@ -64,7 +64,7 @@ INLINE __m512i multiply_once_rounded(__m512i acc, __m512i multiplier, __m512i sh
 INLINE __m512i requantize_below(__m512i acc, const nq_epilogue *e, int64_t channel, const int form) {
     __m512 value;
     if (form == NQ_FORM_A) {
-        value = _mm512_add_ps(_mm512_cvtepi32_ps(acc), _mm512_loadu_ps(e->badd + channel));
+        value = _mm512_fmadd_ps(_mm512_loadu_ps(e->badd + channel), _mm512_set1_ps(e->pre), _mm512_cvtepi32_ps(acc));
         value = _mm512_mul_ps(value, _mm512_loadu_ps(e->mul + channel));
     } else if (form == NQ_FORM_B) {
         value = _mm512_mul_ps(two_step(acc, e, channel), _mm512_set1_ps(e->post));

@@ -93,6 +93,19 @@ INLINE void widened_part(const nq_tile *t, widened *s, int64_t first, const int 
         copy_part(s->sums + first, PART(acc), rows, vectors);
 }
 
+/* Spreading widens, too, since an index above 127 means a zero byte:
+ *
+ *     pattern       p0 p1 p2 p3 | ...    or 0x8000 -->   p0 -- p2 -- | ...    srli 8, or 0x8000 -->   p1 -- p3 -- | ... */
+INLINE __m256i dot_spread(__m256i acc, __m256i bytes, __m256i pattern, const __m256i *w, const int widens) {
+    if (!widens)
+        return DOT(acc, _mm256_shuffle_epi8(bytes, pattern), w);
+    const __m256i zeros = _mm256_set1_epi16(INT16_MIN), both = _mm256_load_si256(w);
+    const __m256i even = _mm256_shuffle_epi8(bytes, _mm256_or_si256(pattern, zeros));
+    const __m256i odd = _mm256_shuffle_epi8(bytes, _mm256_or_si256(_mm256_srli_epi16(pattern, 8), zeros));
+    acc = add(acc, _mm256_madd_epi16(even, _mm256_srai_epi16(_mm256_slli_epi16(both, 8), 8)));
+    return add(acc, _mm256_madd_epi16(odd, _mm256_srai_epi16(both, 8)));
+}
+
 static int below_128(const nq_tile *t) {
     for (int64_t i = 0; i < t->row_count; i++)
         for (int64_t tap = 0; tap < t->tap_count; tap++) {
@@ -126,17 +139,24 @@ static void fill(const nq_tile *t, widened *s) {
     s->is_last = s->tap == t->tap_count;
 }
 
-INLINE void tile(const nq_tile *t, const int rows) {
-    if (t->pairs_fit || below_128(t)) {
-        FOR_PARTS(t, rows, dot_part, t);
-        return;
-    }
+INLINE void widened_tile(const nq_tile *t, const int rows) {
     widened s;
     s.tap = s.quad = s.before = s.quads = 0;
     do {
         fill(t, &s);
         FOR_PARTS(t, rows, widened_part, t, &s);
     } while (!s.is_last);
+}
+
+INLINE void tile(const nq_tile *t, const int rows) {
+    if (t->spread && t->pairs_fit)
+        spread_tile(t, rows, 0);
+    else if (t->spread)          /* to look at the activations first would take as long */
+        spread_tile(t, rows, 1);
+    else if (t->pairs_fit || below_128(t))
+        FOR_PARTS(t, rows, dot_part, t);
+    else
+        widened_tile(t, rows);
 }
 
 static int runs(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }

@@ -93,6 +93,21 @@ INLINE void add_products(const nq_tile *t, __m512i acc[][TILE_STRIPS], const int
         add_taps(t, acc, rows, strips, 1);
 }
 
+INLINE __m512i dot_spread(__m512i acc, __m512i bytes, __m512i pattern, __m512i w, const int widens) {
+    const __m512i a = _mm512_shuffle_epi8(bytes, pattern);
+    if (!widens)
+        return add_products_of(acc, a, w, 0);
+    acc = add_products_of(acc, half_of_activations(a, 0), half_of_weights(w, 0), 1);
+    return add_products_of(acc, half_of_activations(a, 1), half_of_weights(w, 1), 1);
+}
+
+INLINE void add_spread_products(const nq_tile *t, __m512i acc[][TILE_STRIPS], const int rows) {
+    if (t->pairs_fit)
+        add_spread(t, acc, rows, 0);
+    else
+        add_spread(t, acc, rows, 1);
+}
+
 UKERNELS_6(1)
 UKERNELS_6(2)
 

@@ -60,6 +60,15 @@ INLINE void add_products(const nq_tile *t, __m512i acc[][TILE_STRIPS], const int
             _mm512_add_epi32(acc[n % cells / strips][n % strips], acc[n / strips][n % strips]);
 }
 
+INLINE __m512i dot_spread(__m512i acc, __m512i bytes, __m512i pattern, __m512i w, const int widens) {
+    (void)widens;
+    return dot(acc, _mm512_shuffle_epi8(bytes, pattern), w);
+}
+
+INLINE void add_spread_products(const nq_tile *t, __m512i acc[][TILE_STRIPS], const int rows) {
+    add_spread(t, acc, rows, 0);
+}
+
 UKERNELS_8(1)
 UKERNELS_8(2)
 UKERNELS_6(3)

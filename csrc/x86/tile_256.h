@@ -72,6 +72,24 @@ INLINE void add_dots(const nq_tile *t, int64_t first, __m256i acc[][TILE_ROWS], 
     }
 }
 
+/* The includer's part: DOT of bytes in the pattern's order. They are the same 16 twice. `widens`: see gemm_avx2.c. */
+INLINE __m256i dot_spread(__m256i acc, __m256i bytes, __m256i pattern, const __m256i *w, const int widens);
+
+/* What ukernel.h calls spread, of one vector of the strip. A pattern stays in its register while the taps go by. */
+INLINE void add_spread(const nq_tile *t, int64_t vector, __m256i acc[][TILE_ROWS], const int rows, const int widens) {
+    for (int64_t quad = 0; quad < t->quads; quad++) {
+        const __m256i pattern = _mm256_loadu_si256((const __m256i *)t->spread[quad] + vector);
+        const __m256i *w = (const __m256i *)t->weights + 2 * quad + vector;
+        for (int64_t tap = 0; tap < t->tap_count; tap++, w += 2 * t->quads) {
+            const int64_t offset = t->taps[tap];
+            UNROLL for (int i = 0; i < rows; i++) {
+                const __m128i bytes = _mm_loadu_si128((const __m128i *)(t->rows[i] + offset));
+                acc[0][i] = dot_spread(acc[0][i], _mm256_broadcastsi128_si256(bytes), pattern, w, widens);
+            }
+        }
+    }
+}
+
 INLINE void store_all(const nq_tile *t, int64_t first, const __m256i sums[][TILE_ROWS], int vectors, const int form) {
     const nq_epilogue e = *t->epilogue;  /* a copy, which the stores to `out` cannot change */
     const int64_t element = form < NQ_FORM_ACCUMULATOR ? 1 : 4;
@@ -116,6 +134,17 @@ INLINE void dot_part(const nq_tile *t, int64_t first, const int rows, const int 
     begin_part(t, first, acc, rows, vectors);
     add_dots(t, first, acc, rows, vectors);
     end_part(t, first, PART(acc), rows, vectors);
+}
+
+INLINE void spread_tile(const nq_tile *t, const int rows, const int widens) {
+    __m256i sums[TILE_VECTORS][TILE_ROWS], acc[1][TILE_ROWS];
+    const int vectors = t->columns > 8 ? 2 : 1;
+    for (int j = 0; j < vectors; j++) {
+        begin_part(t, j, acc, rows, 1);
+        add_spread(t, j, acc, rows, widens);
+        copy_part(sums + j, PART(acc), rows, 1);
+    }
+    store_sums(t, 0, PART(sums), vectors);
 }
 
 /* Calls CALL(t, ..., first vector, rows, vectors) for all parts of a tile. */

@@ -20,8 +20,30 @@ INLINE __m512i broadcast_quad(const uint8_t *a) {
     return _mm512_set1_epi32(quad);
 }
 
-/* The includer's part: adds the products of the tile to acc. */
+/* The includer's parts: adds the products of the tile to acc. */
 INLINE void add_products(const nq_tile *t, __m512i acc[][TILE_STRIPS], const int rows, const int strips);
+
+/* The same when its inputs are spread (ukernel.h). */
+INLINE void add_spread_products(const nq_tile *t, __m512i acc[][TILE_STRIPS], const int rows);
+
+/* The dot products of bytes in the pattern's order. They are the same 16 four times. `widens`: see gemm_avx512bw.c. */
+INLINE __m512i dot_spread(__m512i acc, __m512i bytes, __m512i pattern, __m512i w, const int widens);
+
+/* For add_spread_products. A pattern stays in its register while the taps go by. */
+INLINE void add_spread(const nq_tile *t, __m512i acc[][TILE_STRIPS], const int rows, const int widens) {
+    for (int64_t quad = 0; quad < t->quads; quad++) {
+        const __m512i pattern = _mm512_loadu_si512(t->spread[quad]);
+        const uint8_t *w = t->weights + NQ_STRIP * NQ_QUAD * quad;
+        for (int64_t tap = 0; tap < t->tap_count; tap++, w += NQ_STRIP * NQ_QUAD * t->quads) {
+            const __m512i wq = _mm512_load_si512(w);
+            const int64_t offset = t->taps[tap];
+            UNROLL for (int i = 0; i < rows; i++) {
+                const __m128i bytes = _mm_loadu_si128((const __m128i *)(t->rows[i] + offset));
+                acc[i][0] = dot_spread(acc[i][0], _mm512_broadcast_i32x4(bytes), pattern, wq, widens);
+            }
+        }
+    }
+}
 
 INLINE void store_all(const nq_tile *t, const __m512i sums[][TILE_STRIPS], const int strips, const int form) {
     const nq_epilogue e = *t->epilogue;  /* a copy, which the stores to `out` cannot change */
@@ -71,7 +93,10 @@ INLINE void begin_tile(const nq_tile *t, __m512i acc[][TILE_STRIPS], const int r
 INLINE void tile(const nq_tile *t, const int rows, const int strips) {
     __m512i acc[2 * NQ_MAX_ROWS][TILE_STRIPS];         /* the rows beyond are add_products' own */
     begin_tile(t, acc, rows, strips);
-    add_products(t, acc, rows, strips);
+    if (strips == 1 && t->spread)
+        add_spread_products(t, acc, rows);
+    else
+        add_products(t, acc, rows, strips);
     if (strips > 2 && t->epilogue->form == NQ_FORM_A) {  /* the commonest: without the way through memory */
         const nq_epilogue e = *t->epilogue;
         UNROLL for (int i = 0; i < rows; i++)

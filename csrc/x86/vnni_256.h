@@ -7,6 +7,16 @@
 
 #include "tile_256.h"
 
-INLINE void tile(const nq_tile *t, const int rows) { FOR_PARTS(t, rows, dot_part, t); }
+INLINE __m256i dot_spread(__m256i acc, __m256i bytes, __m256i pattern, const __m256i *w, const int widens) {
+    (void)widens;
+    return DOT(acc, _mm256_shuffle_epi8(bytes, pattern), w);
+}
+
+INLINE void tile(const nq_tile *t, const int rows) {
+    if (t->spread)
+        spread_tile(t, rows, 0);
+    else
+        FOR_PARTS(t, rows, dot_part, t);
+}
 
 #endif

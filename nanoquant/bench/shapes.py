@@ -129,6 +129,7 @@ SHAPES = {
         *(_square("MobileNetV2", *sizes) for sizes in (
             (224, 3, 32, 3, 2), (112, 32, 16), (112, 16, 96), (56, 144, 24), (14, 384, 64), (7, 320, 1280),
         )),
+        *(conv(1, size, size, n, n, 3, 1, 1, 32, "ResNeXt-50") for size, n in ((56, 128), (14, 512))),
         *(_square("depthwise", size, channels, channels, *sizes) for size, channels, *sizes in (
             (112, 32, 3), (112, 96, 3, 2), (56, 144, 3), (28, 192, 3), (14, 384, 3), (14, 576, 3, 2), (7, 960, 3),
             (28, 120, 5), (14, 672, 5, 2),

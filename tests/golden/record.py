@@ -150,6 +150,32 @@ def record_ties(_: np.random.Generator, name: str = "ties", engines: tuple[str, 
     recorder.write()
 
 
+def record_fused_bias(g: np.random.Generator) -> None:
+    """FBGEMM with one scale for all weights, each output next to a tie for one input: where a product and a sum that are
+    rounded apart part from a fused multiply-add."""
+    recorder, x = Recorder("fused_bias"), np.arange(256, dtype=np.uint8).reshape(-1, 1)
+    torch.backends.quantized.engine = "fbgemm"
+    for number in range(8):
+        x_scale, w_scale, y_scale = (float(F(g.uniform(low, 5 * low))) for low in (0.02, 0.01, 0.1))
+        options = {
+            "engine": "fbgemm",
+            "kind": "linear",
+            "relu": bool(number % 2),
+            "x_scale": x_scale,
+            "x_zero_point": 128,
+        }
+        options.update(y_scale=y_scale, y_zero_point=int(g.integers(90, 160)))
+        weights = g.integers(1, 128, (64, 1)).astype(np.int8)
+        w = torch._make_per_tensor_quantized_tensor(tensor(weights), w_scale, 0)
+        acc = (g.integers(0, 256, 64) - 128) * weights[:, 0].astype(np.float64)
+        bias = (halfway(g, acc, options["y_zero_point"]) * y_scale - acc * x_scale * w_scale).astype(F)
+        qx = torch._make_per_tensor_quantized_tensor(tensor(x), x_scale, 128)
+        run = quantized.linear_relu if options["relu"] else quantized.linear
+        y = run(qx, quantized.linear_prepack(w, tensor(bias)), y_scale, options["y_zero_point"]).int_repr().numpy()
+        recorder.add(options, x=x, bias=bias, y=y, **weight_arrays(w))
+    recorder.write()
+
+
 def record_dynamic(
     g: np.random.Generator, name: str = "dynamic", engines: tuple[str, str] = ("fbgemm", "qnnpack")
 ) -> None:
@@ -391,6 +417,7 @@ def record_operators(g: np.random.Generator) -> None:
 RECORDS = [
     record_static, record_ties, record_dynamic, record_observers, record_affine, record_dynamic_qparams, record_onednn,
     record_onednn_ties, record_onednn_dynamic, record_fake_quantizers, record_convolutions, record_operators,
+    record_fused_bias,
 ]  # fmt: skip
 
 if __name__ == "__main__":
