@@ -23,8 +23,8 @@
  * If `spread` is not NULL, the strip (there is one) holds groups of a few channels each, a run has at most 16 bytes, and
  * 16 may be read. Then each column has quads of its own: byte k of quad q of column n is byte spread[q][4n + k] of the 16.
  *
- *     16 bytes of a run      g0 g0 g0 g0 | g1 g1 g1 g1 | g2 g2 g2 g2 | g3 g3 g3 g3       4 groups of 4 inputs,
- *     column n multiplies    quad 0: n = 0..3 | n = 4..7 | n = 8..11 | n = 12..15         4 outputs         */
+ *     16 bytes of a run:     g0 g0 g0 g0 | g1 g1 g1 g1 | g2 g2 g2 g2 | g3 g3 g3 g3       4 groups of 4 inputs, 4 outputs
+ *     spread over columns:     n = 0..3   |  n = 4..7   |  n = 8..11  |  n = 12..15      each sees its group's quad     */
 #ifndef NQ_UKERNEL_H
 #define NQ_UKERNEL_H
 
