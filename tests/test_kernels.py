@@ -243,7 +243,7 @@ def test_tables_are_the_specifications(seed: int) -> None:
     given_, x_zero = Input(x_scale, int(100 * x_zero)), int(100 * x_zero)
     packed = PackedWeights(w, scale, np.zeros(scale.shape, np.int64), bias, profile=profile)
     bound = packed._bind(packed._pack(0), given_, Output(y_scale, 3))
-    init, multiplier, shift, badd, mul = (table[:21] for table in bound.tables[0])
+    init, multiplier, shift, badd, mul = (table[:21] for tables in bound.tables[0] for table in tables)
     columns = w.astype(np.int64).sum(axis=(1, 2, 3))
     expected = numerics.bind(profile, x_scale, scale, bias, np.abs(w.astype(int)).sum(axis=(1, 2, 3)), y_scale, 3)
     assert np.array_equal(init, expected.bias_q - x_zero * columns)

@@ -280,12 +280,12 @@ def swap_axes(q: Integers, out: Integers | None = None) -> Integers:
 
 def value_range(x: NDArray[np.float32], isa: int | None = None) -> tuple[float, float]:
     """(min, max) of a C-contiguous array that is not empty. Raises ValueError on NaN and infinity."""
-    low, high = ffi.new("float *"), ffi.new("float *")
-    status = lib.nq_range(isa_number() if isa is None else isa, pointer("float[]", x), x.size, low, high)
+    ends = ffi.new("float[2]")
+    status = lib.nq_range(isa_number() if isa is None else isa, pointer("float[]", x), x.size, ends, ends + 1)
     if status == lib.NQ_NOT_FINITE:
         raise ValueError(f"the input of shape {x.shape} holds NaN or infinity: no scale can represent its range")
     check(status, "value_range")
-    return low[0], high[0]
+    return ends[0], ends[1]
 
 
 def choose_dynamic_qparams(min_val: float, max_val: float, quant_min: int, quant_max: int) -> tuple[float, int]:

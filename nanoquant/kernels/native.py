@@ -172,12 +172,8 @@ def affine(
     shape: (outer, channels, inner), the array's when flattened; per tensor channels = 1. scale and zero_point have one
     entry per channel.
     """
-    struct = ffi.new("nq_affine *")
-    struct.dtype = DTYPES[dtype]
-    struct.outer, struct.channels, struct.inner = shape
-    struct.scale = pointer("float[]", scale)
-    struct.zero_point = pointer("int32_t[]", zero_point)
-    struct.quant_min, struct.quant_max = quant_min, quant_max
+    scales, zero_points = pointer("float[]", scale), pointer("int32_t[]", zero_point)
+    struct = ffi.new("nq_affine *", (DTYPES[dtype], *shape, scales, zero_points, quant_min, quant_max))
     return Affine(struct, dtype, (scale, zero_point))
 
 

@@ -56,7 +56,7 @@ class _Bound:
     """One epilogue for each phase and the memory its pointers point to."""
 
     epilogue: Any
-    tables: list[tuple[NDArray[Any], ...]]  # init, multiplier, shift, badd, mul
+    tables: list[tuple[NDArray[np.int32], NDArray[np.float32]]]  # (init, multiplier, shift), (badd, mul)
 
 
 @dataclass
@@ -312,7 +312,7 @@ class PackedWeights:
             if status != lib.NQ_OK:
                 self._explain(arrays[2], given, wanted)
                 check(status, "binding scales")
-            tables.append((*ints, *floats))
+            tables.append((ints, floats))
         if len(packed.bound) >= self.BOUND_KEPT:
             packed.bound.clear()
             self._calls.clear()  # which would keep the tables alive
