@@ -55,33 +55,55 @@ INLINE vb write_steps(vf v[4], const nq_target *t) {
 
 /* ---- float32 to bytes and back ----------------------------------------------------------------------------------- */
 
-INLINE vm quantize_block(const float *x, const nq_target *t, uint8_t *q) {
+/* Almost always every number fits int32, and `narrow` does for the limits of a whole byte. The CPU itself tells when one
+ * did not fit (met_invalid): then all is done again, with care: huge numbers become the limit, and NaN is looked for. */
+INLINE void quantize_block(const float *x, const nq_target *t, const int careful, const int whole, uint8_t *q) {
     vf v[4];
-    vm nan;
+    vi steps[4];
     UNROLL for (int j = 0; j < 4; j++)
-        v[j] = load(x + j * W);
-    nan = either_nan(v[0], v[1]) | either_nan(v[2], v[3]);
+        v[j] = load(x + j * W) * all(t->inv_scale);
+    if (careful) {
+        store_bytes(q, write_steps(v, t));
+        return;
+    }
     UNROLL for (int j = 0; j < 4; j++)
-        v[j] = v[j] * all(t->inv_scale);
-    store_bytes(q, write_steps(v, t));
-    return nan;
+        steps[j] = to_int(v[j]);
+    const vb y = narrow(steps, t->zero_point);
+    store_bytes(q, (whole ? y : greater_bytes(lesser_bytes(y, all_bytes(t->hi)), all_bytes(t->lo))) ^ all_bytes(t->flip));
 }
 
-static int quantize(const float *x, int64_t count, const nq_target *target, uint8_t *q) {
+INLINE void quantize_row(const float *x, int64_t count, const nq_target *target, const int careful, const int whole,
+                         uint8_t *q) {
     const nq_target t = *target;
-    const vf zero = all(0);
-    vm nan = either_nan(zero, zero);
     int64_t i = 0;
     for (; i + BLOCK <= count; i += BLOCK)
-        nan = nan | quantize_block(x + i, &t, q + i);
+        quantize_block(x + i, &t, careful, whole, q + i);
     if (i < count) {
         float rest[BLOCK] = {0};
         uint8_t bytes[BLOCK];
         memcpy(rest, x + i, (size_t)(count - i) * sizeof *x);
-        nan = nan | quantize_block(rest, &t, bytes);
+        quantize_block(rest, &t, careful, whole, bytes);
         memcpy(q + i, bytes, (size_t)(count - i));
     }
-    return any(nan);
+}
+
+static int holds_nan(const float *x, int64_t count) {
+    int nan = 0;
+    for (int64_t i = 0; i < count; i++)
+        nan |= x[i] != x[i];
+    return nan;
+}
+
+static int quantize(const float *x, int64_t count, const nq_target *t, uint8_t *q) {
+    forget_invalid();
+    if (t->lo == 0 && t->hi == 255)
+        quantize_row(x, count, t, 0, 1, q);
+    else
+        quantize_row(x, count, t, 0, 0, q);
+    if (!met_invalid())
+        return 0;
+    quantize_row(x, count, t, 1, 0, q);
+    return holds_nan(x, count);
 }
 
 INLINE void dequantize_block(const uint8_t *q, const nq_source *s, const int is_signed, float *x) {

@@ -104,11 +104,11 @@ static void layer_norm(const uint8_t *x, int64_t count, const nq_source *s, cons
         layer_norm_row(x, count, s, 0, weight, bias, eps, t, y);
 }
 
-/* Least and greatest of count >= 1 floats; returns 1 when there is a NaN. */
+/* Least and greatest of count >= 1 floats; returns 1 when there is a NaN, which `lesser` calls invalid. */
 static int range(const float *x, int64_t count, float *low, float *high) {
-    vf least = all(x[0]), greatest = least;
-    vm nan = either_nan(all(0), all(0));
+    vf least[2] = {all(x[0]), all(x[0])}, greatest[2] = {least[0], least[0]};
     float lanes[2][W];
+    forget_invalid();
     for (int64_t i = 0; i < count; i += BLOCK) {
         const int64_t left = count - i;
         float rest[BLOCK];
@@ -116,21 +116,22 @@ static int range(const float *x, int64_t count, float *low, float *high) {
             for (int j = 0; j < BLOCK; j++)
                 rest[j] = x[i + (j < left ? j : 0)];
         const float *block = left < BLOCK ? rest : x + i;
-        UNROLL for (int j = 0; j < 4; j += 2) {
-            const vf v0 = load(block + j * W), v1 = load(block + (j + 1) * W);
-            nan = nan | either_nan(v0, v1);
-            least = lesser(least, lesser(v0, v1));
-            greatest = greater(greatest, greater(v0, v1));
+        UNROLL for (int j = 0; j < 4; j++) {
+            const vf v = load(block + j * W);
+            least[j % 2] = lesser(least[j % 2], v);
+            greatest[j % 2] = greater(greatest[j % 2], v);
         }
     }
-    memcpy(lanes[0], &least, sizeof lanes[0]);
-    memcpy(lanes[1], &greatest, sizeof lanes[1]);
+    least[0] = lesser(least[0], least[1]);
+    greatest[0] = greater(greatest[0], greatest[1]);
+    memcpy(lanes[0], &least[0], sizeof lanes[0]);
+    memcpy(lanes[1], &greatest[0], sizeof lanes[1]);
     *low = lanes[0][0], *high = lanes[1][0];
     for (int j = 1; j < W; j++) {
         *low = lanes[0][j] < *low ? lanes[0][j] : *low;
         *high = lanes[1][j] > *high ? lanes[1][j] : *high;
     }
-    return any(nan);
+    return met_invalid() && holds_nan(x, count);
 }
 
 /* The includer's table. */

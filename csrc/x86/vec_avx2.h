@@ -12,7 +12,6 @@ typedef __m256 vf;
 typedef int32_t vi __attribute__((vector_size(32)));
 typedef uint32_t vu __attribute__((vector_size(32)));
 typedef uint8_t vb __attribute__((vector_size(32)));
-typedef vi vm;
 
 INLINE vf load(const float *x) { return _mm256_loadu_ps(x); }
 INLINE void store(float *y, vf x) { _mm256_storeu_ps(y, x); }
@@ -29,8 +28,6 @@ INLINE vi to_int(vf x) { return (vi)_mm256_cvtps_epi32(x); }
 INLINE vf fused(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 INLINE vf lesser(vf a, vf b) { return _mm256_min_ps(a, b); }
 INLINE vf greater(vf a, vf b) { return _mm256_max_ps(a, b); }
-INLINE vm either_nan(vf a, vf b) { return (vi)_mm256_cmp_ps(a, b, _CMP_UNORD_Q); }
-INLINE int any(vm mask) { return _mm256_movemask_ps((vf)mask) != 0; }
 
 INLINE vb lesser_bytes(vb a, vb b) { return (vb)_mm256_min_epu8((__m256i)a, (__m256i)b); }
 INLINE vb greater_bytes(vb a, vb b) { return (vb)_mm256_max_epu8((__m256i)a, (__m256i)b); }
@@ -38,8 +35,8 @@ INLINE vi add_bytes(vi sum, vb x) { return sum + (vi)_mm256_sad_epu8((__m256i)x,
 
 INLINE vb narrow(const vi x[4], int32_t zero_point) {
     const __m256i zero = _mm256_set1_epi16((int16_t)zero_point);
-    __m256i low = _mm256_add_epi16(_mm256_packs_epi32((__m256i)x[0], (__m256i)x[1]), zero);
-    __m256i high = _mm256_add_epi16(_mm256_packs_epi32((__m256i)x[2], (__m256i)x[3]), zero);
+    __m256i low = _mm256_adds_epi16(_mm256_packs_epi32((__m256i)x[0], (__m256i)x[1]), zero);
+    __m256i high = _mm256_adds_epi16(_mm256_packs_epi32((__m256i)x[2], (__m256i)x[3]), zero);
     return (vb)_mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 
