@@ -106,7 +106,7 @@ static void layer_norm(const uint8_t *x, int64_t count, const nq_source *s, cons
 
 /* Least and greatest of count >= 1 floats; returns 1 when there is a NaN, which `lesser` calls invalid. */
 static int range(const float *x, int64_t count, float *low, float *high) {
-    vf least[2] = {all(x[0]), all(x[0])}, greatest[2] = {least[0], least[0]};
+    vf least = all(x[0]), greatest = least;
     float lanes[2][W];
     forget_invalid();
     for (int64_t i = 0; i < count; i += BLOCK) {
@@ -116,16 +116,14 @@ static int range(const float *x, int64_t count, float *low, float *high) {
             for (int j = 0; j < BLOCK; j++)
                 rest[j] = x[i + (j < left ? j : 0)];
         const float *block = left < BLOCK ? rest : x + i;
-        UNROLL for (int j = 0; j < 4; j++) {
-            const vf v = load(block + j * W);
-            least[j % 2] = lesser(least[j % 2], v);
-            greatest[j % 2] = greater(greatest[j % 2], v);
+        UNROLL for (int j = 0; j < 4; j += 2) {
+            const vf v0 = load(block + j * W), v1 = load(block + (j + 1) * W);
+            least = lesser(least, lesser(v0, v1));
+            greatest = greater(greatest, greater(v0, v1));
         }
     }
-    least[0] = lesser(least[0], least[1]);
-    greatest[0] = greater(greatest[0], greatest[1]);
-    memcpy(lanes[0], &least[0], sizeof lanes[0]);
-    memcpy(lanes[1], &greatest[0], sizeof lanes[1]);
+    memcpy(lanes[0], &least, sizeof lanes[0]);
+    memcpy(lanes[1], &greatest, sizeof lanes[1]);
     *low = lanes[0][0], *high = lanes[1][0];
     for (int j = 1; j < W; j++) {
         *low = lanes[0][j] < *low ? lanes[0][j] : *low;

@@ -21,6 +21,19 @@ INLINE vb load_bytes(const uint8_t *x) { return (vb)_mm256_loadu_si256((const __
 INLINE void store_bytes(uint8_t *y, vb x) { _mm256_storeu_si256((__m256i *)y, (__m256i)x); }
 INLINE vb all_bytes(uint8_t x) { return (vb)_mm256_set1_epi8((char)x); }
 
+/* Whole words under a mask, then the word that the last bytes begin: bytes written to memory and read back as a vector
+ * would wait for each other. */
+INLINE vb load_part(const uint8_t *x, int64_t count, uint8_t filler) {
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), words = _mm256_set1_epi32((int32_t)(count / 4));
+    const __m256i whole = _mm256_cmpgt_epi32(words, lane);
+    uint32_t last = filler * 0x01010101u;
+    for (int64_t i = count - 1; i >= count / 4 * 4; i--)
+        last = last << 8 | x[i];
+    const __m256i rest = _mm256_set1_epi32((int32_t)last), filled = _mm256_set1_epi8((char)filler);
+    const __m256i y = _mm256_blendv_epi8(filled, _mm256_maskload_epi32((const int *)x, whole), whole);
+    return (vb)_mm256_blendv_epi8(y, rest, _mm256_cmpeq_epi32(words, lane));
+}
+
 INLINE vi widen(const uint8_t *x) { return (vi)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)x)); }
 INLINE vi widen_signed(const uint8_t *x) { return (vi)_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)x)); }
 INLINE vf to_float(vi x) { return _mm256_cvtepi32_ps((__m256i)x); }

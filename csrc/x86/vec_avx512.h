@@ -17,6 +17,9 @@ INLINE vf all(float x) { return _mm512_set1_ps(x); }
 INLINE vi all_ints(int32_t x) { return (vi)_mm512_set1_epi32(x); }
 INLINE vb load_bytes(const uint8_t *x) { return (vb)_mm512_loadu_si512(x); }
 INLINE void store_bytes(uint8_t *y, vb x) { _mm512_storeu_si512(y, (__m512i)x); }
+INLINE vb load_part(const uint8_t *x, int64_t count, uint8_t filler) {
+    return (vb)_mm512_mask_loadu_epi8(_mm512_set1_epi8((char)filler), ((uint64_t)1 << count) - 1, x);
+}
 INLINE vb all_bytes(uint8_t x) { return (vb)_mm512_set1_epi8((char)x); }
 
 INLINE vi widen(const uint8_t *x) { return (vi)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)x)); }
