@@ -54,26 +54,25 @@ static void average_large(const pass *s, const nq_window *w, int64_t channels, d
     }
 }
 
-/* Pixels whose windows follow each other pixel by pixel are one long pixel: `channels` counts all of theirs. */
-static void pool_pixels(const pass *s, const uint8_t *image, span rows, span columns, int64_t channels, uint8_t *y) {
+/* `pixels` windows with equal taps, one stride apart. Where one pixel follows the other they are one long pixel. */
+static void pool_pixels(const pass *s, const uint8_t *image, span rows, span columns, int64_t pixels, uint8_t *y) {
     const nq_pooling *p = s->p;
-    const int64_t line = p->size[1] * p->channels;
-    const nq_window w = {
+    const int64_t line = p->size[1] * p->channels, channels = p->stride[1] == 1 ? pixels * p->channels : p->channels;
+    const int64_t divisor = p->divisor ? p->divisor : nq_max(rows.counted * columns.counted, 1);
+    nq_window w = {
         .x = rows.taps && columns.taps ? image + rows.first * line + columns.first * p->channels : image,
         .height = columns.taps ? rows.taps : 0,
         .width = columns.taps,
         .line_stride = line * p->dilation[0],
         .pixel_stride = p->channels * p->dilation[1],
     };
-    if (!p->average) {
-        s->rows->max_window(&w, channels, s->target.flip, y);
-        return;
-    }
-    const int64_t divisor = p->divisor ? p->divisor : nq_max(rows.counted * columns.counted, 1);
-    if (divisor > MAX_TAPS || w.height * w.width > MAX_TAPS)
-        average_large(s, &w, channels, (double)divisor, y);
-    else
-        s->rows->average_window(&w, channels, &s->target, (float)divisor, y);
+    for (const uint8_t *end = y + pixels * p->channels; y < end; y += channels, w.x += p->stride[1] * p->channels)
+        if (!p->average)
+            s->rows->max_window(&w, channels, s->target.flip, y);
+        else if (divisor > MAX_TAPS || w.height * w.width > MAX_TAPS)
+            average_large(s, &w, channels, (double)divisor, y);
+        else
+            s->rows->average_window(&w, channels, &s->target, (float)divisor, y);
 }
 
 /* Item i is line i of the output, counted over all images. */
@@ -82,14 +81,13 @@ static void pool_line(void *context, int64_t item) {
     const nq_pooling *p = s->p;
     const uint8_t *image = s->x + item / p->out[0] * p->size[0] * p->size[1] * p->channels;
     const span rows = span_of(p, 0, item % p->out[0]);
+    const int64_t last = p->size[1] - 1 - ((int64_t)p->kernel[1] - 1) * p->dilation[1];  /* first tap of a whole window */
     for (int64_t o = 0, count; o < p->out[1]; o += count) {
         const span first = span_of(p, 1, o);
-        for (count = 1; !p->adaptive && p->stride[1] == 1 && o + count < p->out[1]; count++) {
-            const span next = span_of(p, 1, o + count);
-            if (next.first != first.first + count || next.taps != first.taps || next.counted != first.counted)
-                break;
-        }
-        pool_pixels(s, image, rows, first, count * p->channels, s->y + (item * p->out[1] + o) * p->channels);
+        count = 1;
+        if (!p->adaptive && first.taps == p->kernel[1])
+            count = nq_min((last - first.first) / p->stride[1] + 1, p->out[1] - o);
+        pool_pixels(s, image, rows, first, count, s->y + (item * p->out[1] + o) * p->channels);
     }
 }
 

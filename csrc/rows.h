@@ -16,12 +16,7 @@
 
 /* BLOCK bytes, of which `left` exist; the others are `filler`. */
 INLINE vb load_some(const uint8_t *x, int64_t left, uint8_t filler) {
-    uint8_t rest[BLOCK];
-    if (left >= BLOCK)
-        return load_bytes(x);
-    store_bytes(rest, all_bytes(filler));
-    memcpy(rest, x, (size_t)left);
-    return load_bytes(rest);
+    return left >= BLOCK ? load_bytes(x) : load_part(x, left, filler);
 }
 
 INLINE void store_some(uint8_t *y, vb x, int64_t left) {
@@ -55,33 +50,51 @@ INLINE vb write_steps(vf v[4], const nq_target *t) {
 
 /* ---- float32 to bytes and back ----------------------------------------------------------------------------------- */
 
-INLINE vm quantize_block(const float *x, const nq_target *t, uint8_t *q) {
+/* Almost always every number fits int32, and `narrow` does for the limits of a whole byte. The CPU itself tells when one
+ * did not fit (met_invalid): then all is done again, with care: huge numbers become the limit, and NaN is looked for. */
+INLINE vb quantize_block(const float *x, const nq_target *t, const int careful, const int whole) {
     vf v[4];
-    vm nan;
+    vi q[4];
     UNROLL for (int j = 0; j < 4; j++)
-        v[j] = load(x + j * W);
-    nan = either_nan(v[0], v[1]) | either_nan(v[2], v[3]);
+        v[j] = load(x + j * W) * all(t->inv_scale);
+    if (careful)
+        return write_steps(v, t);
     UNROLL for (int j = 0; j < 4; j++)
-        v[j] = v[j] * all(t->inv_scale);
-    store_bytes(q, write_steps(v, t));
+        q[j] = to_int(v[j]);
+    const vb y = narrow(q, t->zero_point);
+    return (whole ? y : greater_bytes(lesser_bytes(y, all_bytes(t->hi)), all_bytes(t->lo))) ^ all_bytes(t->flip);
+}
+
+INLINE void quantize_row(const float *x, int64_t count, const nq_target *target, const int careful, const int whole,
+                         uint8_t *q) {
+    const nq_target t = *target;
+    int64_t i = 0;
+    for (; i + BLOCK <= count; i += BLOCK)
+        store_bytes(q + i, quantize_block(x + i, &t, careful, whole));
+    if (i < count) {
+        float rest[BLOCK] = {0};
+        memcpy(rest, x + i, (size_t)(count - i) * sizeof *x);
+        store_some(q + i, quantize_block(rest, &t, careful, whole), count - i);
+    }
+}
+
+static int holds_nan(const float *x, int64_t count) {
+    int nan = 0;
+    for (int64_t i = 0; i < count; i++)
+        nan |= x[i] != x[i];
     return nan;
 }
 
-static int quantize(const float *x, int64_t count, const nq_target *target, uint8_t *q) {
-    const nq_target t = *target;
-    const vf zero = all(0);
-    vm nan = either_nan(zero, zero);
-    int64_t i = 0;
-    for (; i + BLOCK <= count; i += BLOCK)
-        nan = nan | quantize_block(x + i, &t, q + i);
-    if (i < count) {
-        float rest[BLOCK] = {0};
-        uint8_t bytes[BLOCK];
-        memcpy(rest, x + i, (size_t)(count - i) * sizeof *x);
-        nan = nan | quantize_block(rest, &t, bytes);
-        memcpy(q + i, bytes, (size_t)(count - i));
-    }
-    return any(nan);
+static int quantize(const float *x, int64_t count, const nq_target *t, uint8_t *q) {
+    forget_invalid();
+    if (t->lo == 0 && t->hi == 255)
+        quantize_row(x, count, t, 0, 1, q);
+    else
+        quantize_row(x, count, t, 0, 0, q);
+    if (!met_invalid())
+        return 0;
+    quantize_row(x, count, t, 1, 0, q);
+    return holds_nan(x, count);
 }
 
 INLINE void dequantize_block(const uint8_t *q, const nq_source *s, const int is_signed, float *x) {
@@ -142,23 +155,20 @@ INLINE void point_block(const int op, const int is_signed, const nq_point *p, co
     store_bytes(y, write_steps(v, &p->y));
 }
 
-/* What an operation does not read is not touched: then b is a, and mul and shift are zeros. */
+/* What an operation does not read is not touched: then b is a, and mul and shift are NULL. mul_rest and shift_rest are those
+ * of the last elements, which do not fill a block. */
 INLINE void point_row(const int op, const int is_signed, const nq_point *p, const uint8_t *a, const uint8_t *b,
-                      int64_t count, uint8_t *y) {
+                      int64_t count, const float *mul_rest, const float *shift_rest, uint8_t *y) {
     const int channels = op == NQ_SCALE_SHIFT;
     int64_t i = 0;
     for (; i + BLOCK <= count; i += BLOCK)
         point_block(op, is_signed, p, a + i, b + i, channels ? p->mul + i : NULL, channels ? p->shift + i : NULL, y + i);
     if (i < count) {
         uint8_t a_rest[BLOCK], b_rest[BLOCK], bytes[BLOCK];
-        float mul[BLOCK] = {0}, shift[BLOCK] = {0};
         store_bytes(a_rest, load_some(a + i, count - i, 0));
-        store_bytes(b_rest, load_some(b + i, count - i, 0));
-        if (channels) {
-            memcpy(mul, p->mul + i, (size_t)(count - i) * sizeof *mul);
-            memcpy(shift, p->shift + i, (size_t)(count - i) * sizeof *shift);
-        }
-        point_block(op, is_signed, p, a_rest, b_rest, mul, shift, bytes);
+        if (op == NQ_ADD || op == NQ_MUL)
+            store_bytes(b_rest, load_some(b + i, count - i, 0));
+        point_block(op, is_signed, p, a_rest, b_rest, mul_rest, shift_rest, bytes);
         memcpy(y + i, bytes, (size_t)(count - i));
     }
 }
@@ -166,8 +176,14 @@ INLINE void point_row(const int op, const int is_signed, const nq_point *p, cons
 INLINE void point_rows(const int op, const int is_signed, const nq_point *point, const nq_area *area) {
     const nq_point p = *point;           /* copies, which stores to y cannot change: they stay in registers */
     const nq_area r = *area;
+    const int64_t rest = r.columns % BLOCK;
+    float mul[BLOCK] = {0}, shift[BLOCK] = {0};
+    if (op == NQ_SCALE_SHIFT) {
+        memcpy(mul, p.mul + r.columns - rest, (size_t)rest * sizeof *mul);
+        memcpy(shift, p.shift + r.columns - rest, (size_t)rest * sizeof *shift);
+    }
     for (int64_t i = 0; i < r.rows; i++)
-        point_row(op, is_signed, &p, r.a + i * r.a_stride, r.b + i * r.b_stride, r.columns, r.y + i * r.y_stride);
+        point_row(op, is_signed, &p, r.a + i * r.a_stride, r.b + i * r.b_stride, r.columns, mul, shift, r.y + i * r.y_stride);
 }
 
 #define POINT_KERNEL(NAME, OP)                                                                                         \

@@ -104,11 +104,11 @@ static void layer_norm(const uint8_t *x, int64_t count, const nq_source *s, cons
         layer_norm_row(x, count, s, 0, weight, bias, eps, t, y);
 }
 
-/* Least and greatest of count >= 1 floats; returns 1 when there is a NaN. */
+/* Least and greatest of count >= 1 floats; returns 1 when there is a NaN, which `lesser` calls invalid. */
 static int range(const float *x, int64_t count, float *low, float *high) {
     vf least = all(x[0]), greatest = least;
-    vm nan = either_nan(all(0), all(0));
     float lanes[2][W];
+    forget_invalid();
     for (int64_t i = 0; i < count; i += BLOCK) {
         const int64_t left = count - i;
         float rest[BLOCK];
@@ -118,7 +118,6 @@ static int range(const float *x, int64_t count, float *low, float *high) {
         const float *block = left < BLOCK ? rest : x + i;
         UNROLL for (int j = 0; j < 4; j += 2) {
             const vf v0 = load(block + j * W), v1 = load(block + (j + 1) * W);
-            nan = nan | either_nan(v0, v1);
             least = lesser(least, lesser(v0, v1));
             greatest = greater(greatest, greater(v0, v1));
         }
@@ -130,7 +129,7 @@ static int range(const float *x, int64_t count, float *low, float *high) {
         *low = lanes[0][j] < *low ? lanes[0][j] : *low;
         *high = lanes[1][j] > *high ? lanes[1][j] : *high;
     }
-    return any(nan);
+    return met_invalid() && holds_nan(x, count);
 }
 
 /* The includer's table. */

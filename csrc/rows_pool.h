@@ -52,42 +52,52 @@ INLINE void move_on(vi sum[4], vu *even, vu *odd) {
     *even = *odd = (vu)all_ints(0);
 }
 
-/* 4 W means to bytes: rint((sum - taps * zero_point) / divisor) + zero_point, back into their places. */
+/* 4 W means to bytes: rint((sum - taps * zero_point) / divisor) + zero_point, back into their places. The quotient is a
+ * product with the rounded reciprocal, corrected by what it leaves over, which is exact: as good as a division (before it is
+ * rounded, at most 2^-40 off), in a fraction of its time. */
 INLINE vb write_means(vi sum[4], int32_t offset, const nq_target *t, float divisor) {
+    const vf reciprocal = all(1.0f / divisor);
     vu y = (vu)all_ints(0);
     UNROLL for (int k = 3; k >= 0; k--) {
-        const vf mean = to_float(sum[k] - all_ints(offset)) / all(divisor);
+        const vf steps = to_float(sum[k] - all_ints(offset)), guess = steps * reciprocal;
+        const vf mean = fused(fused(all(-divisor), guess, steps), reciprocal, guess);
         const vf inside = lesser(greater(mean, all((float)-t->zero_point)), all(t->limit));
         y = y << 8 | (vu)(to_int(inside) + all_ints(t->zero_point));
     }
     return (vb)y ^ all_bytes(t->flip);
 }
 
-static void average_window(const nq_window *w, int64_t channels, const nq_target *target, float divisor, uint8_t *y) {
+INLINE vb average_block(const nq_window *w, int64_t c, int64_t left, const nq_target *t, float divisor) {
     enum { FLUSH = 257 };                /* taps: 257 * 255 = 2^16 - 1 */
-    const nq_target t = *target;
     const vu bytes = (vu)all_ints(0x00FF00FF);
-    for (int64_t c = 0; c < channels; c += BLOCK) {
-        vi sum[4];
-        vu even = (vu)all_ints(0), odd = even;
-        int64_t room = FLUSH;
-        UNROLL for (int k = 0; k < 4; k++)
-            sum[k] = all_ints(0);
-        for (int64_t i = 0; i < w->height; i++) {
-            const uint8_t *x = w->x + i * w->line_stride + c;
-            for (int64_t j = 0; j < w->width; j++, x += w->pixel_stride) {
-                const vu tap = (vu)(load_some(x, channels - c, 0) ^ all_bytes(t.flip));
-                even = even + (tap & bytes);
-                odd = odd + (tap >> 8 & bytes);
-                if (--room == 0) {
-                    move_on(sum, &even, &odd);
-                    room = FLUSH;
-                }
+    vi sum[4];
+    vu even = (vu)all_ints(0), odd = even;
+    int64_t room = FLUSH;
+    UNROLL for (int k = 0; k < 4; k++)
+        sum[k] = all_ints(0);
+    for (int64_t i = 0; i < w->height; i++) {
+        const uint8_t *x = w->x + i * w->line_stride + c;
+        for (int64_t j = 0; j < w->width; j++, x += w->pixel_stride) {
+            const vu tap = (vu)(load_some(x, left, 0) ^ all_bytes(t->flip));
+            even = even + (tap & bytes);
+            odd = odd + (tap >> 8 & bytes);
+            if (--room == 0) {
+                move_on(sum, &even, &odd);
+                room = FLUSH;
             }
         }
-        move_on(sum, &even, &odd);
-        store_some(y + c, write_means(sum, (int32_t)(w->height * w->width * t.zero_point), &t, divisor), channels - c);
     }
+    move_on(sum, &even, &odd);
+    return write_means(sum, (int32_t)(w->height * w->width * t->zero_point), t, divisor);
+}
+
+static void average_window(const nq_window *w, int64_t channels, const nq_target *target, float divisor, uint8_t *y) {
+    const nq_target t = *target;
+    const int64_t whole = channels / BLOCK * BLOCK;
+    for (int64_t c = 0; c < whole; c += BLOCK)
+        store_bytes(y + c, average_block(w, c, BLOCK, &t, divisor));
+    if (whole < channels)
+        store_some(y + whole, average_block(w, whole, channels - whole, &t, divisor), channels - whole);
 }
 
 #endif

@@ -12,7 +12,6 @@ typedef __m256 vf;
 typedef int32_t vi __attribute__((vector_size(32)));
 typedef uint32_t vu __attribute__((vector_size(32)));
 typedef uint8_t vb __attribute__((vector_size(32)));
-typedef vi vm;
 
 INLINE vf load(const float *x) { return _mm256_loadu_ps(x); }
 INLINE void store(float *y, vf x) { _mm256_storeu_ps(y, x); }
@@ -22,6 +21,19 @@ INLINE vb load_bytes(const uint8_t *x) { return (vb)_mm256_loadu_si256((const __
 INLINE void store_bytes(uint8_t *y, vb x) { _mm256_storeu_si256((__m256i *)y, (__m256i)x); }
 INLINE vb all_bytes(uint8_t x) { return (vb)_mm256_set1_epi8((char)x); }
 
+/* Whole words under a mask, then the word that the last bytes begin: bytes written to memory and read back as a vector
+ * would wait for each other. */
+INLINE vb load_part(const uint8_t *x, int64_t count, uint8_t filler) {
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), words = _mm256_set1_epi32((int32_t)(count / 4));
+    const __m256i whole = _mm256_cmpgt_epi32(words, lane);
+    uint32_t last = filler * 0x01010101u;
+    for (int64_t i = count - 1; i >= count / 4 * 4; i--)
+        last = last << 8 | x[i];
+    const __m256i rest = _mm256_set1_epi32((int32_t)last), filled = _mm256_set1_epi8((char)filler);
+    const __m256i y = _mm256_blendv_epi8(filled, _mm256_maskload_epi32((const int *)x, whole), whole);
+    return (vb)_mm256_blendv_epi8(y, rest, _mm256_cmpeq_epi32(words, lane));
+}
+
 INLINE vi widen(const uint8_t *x) { return (vi)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)x)); }
 INLINE vi widen_signed(const uint8_t *x) { return (vi)_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)x)); }
 INLINE vf to_float(vi x) { return _mm256_cvtepi32_ps((__m256i)x); }
@@ -29,8 +41,6 @@ INLINE vi to_int(vf x) { return (vi)_mm256_cvtps_epi32(x); }
 INLINE vf fused(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 INLINE vf lesser(vf a, vf b) { return _mm256_min_ps(a, b); }
 INLINE vf greater(vf a, vf b) { return _mm256_max_ps(a, b); }
-INLINE vm either_nan(vf a, vf b) { return (vi)_mm256_cmp_ps(a, b, _CMP_UNORD_Q); }
-INLINE int any(vm mask) { return _mm256_movemask_ps((vf)mask) != 0; }
 
 INLINE vb lesser_bytes(vb a, vb b) { return (vb)_mm256_min_epu8((__m256i)a, (__m256i)b); }
 INLINE vb greater_bytes(vb a, vb b) { return (vb)_mm256_max_epu8((__m256i)a, (__m256i)b); }
@@ -38,8 +48,8 @@ INLINE vi add_bytes(vi sum, vb x) { return sum + (vi)_mm256_sad_epu8((__m256i)x,
 
 INLINE vb narrow(const vi x[4], int32_t zero_point) {
     const __m256i zero = _mm256_set1_epi16((int16_t)zero_point);
-    __m256i low = _mm256_add_epi16(_mm256_packs_epi32((__m256i)x[0], (__m256i)x[1]), zero);
-    __m256i high = _mm256_add_epi16(_mm256_packs_epi32((__m256i)x[2], (__m256i)x[3]), zero);
+    __m256i low = _mm256_adds_epi16(_mm256_packs_epi32((__m256i)x[0], (__m256i)x[1]), zero);
+    __m256i high = _mm256_adds_epi16(_mm256_packs_epi32((__m256i)x[2], (__m256i)x[3]), zero);
     return (vb)_mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 

@@ -10,7 +10,6 @@ typedef __m512 vf;
 typedef int32_t vi __attribute__((vector_size(64)));
 typedef uint32_t vu __attribute__((vector_size(64)));
 typedef uint8_t vb __attribute__((vector_size(64)));
-typedef unsigned vm;
 
 INLINE vf load(const float *x) { return _mm512_loadu_ps(x); }
 INLINE void store(float *y, vf x) { _mm512_storeu_ps(y, x); }
@@ -18,6 +17,9 @@ INLINE vf all(float x) { return _mm512_set1_ps(x); }
 INLINE vi all_ints(int32_t x) { return (vi)_mm512_set1_epi32(x); }
 INLINE vb load_bytes(const uint8_t *x) { return (vb)_mm512_loadu_si512(x); }
 INLINE void store_bytes(uint8_t *y, vb x) { _mm512_storeu_si512(y, (__m512i)x); }
+INLINE vb load_part(const uint8_t *x, int64_t count, uint8_t filler) {
+    return (vb)_mm512_mask_loadu_epi8(_mm512_set1_epi8((char)filler), ((uint64_t)1 << count) - 1, x);
+}
 INLINE vb all_bytes(uint8_t x) { return (vb)_mm512_set1_epi8((char)x); }
 
 INLINE vi widen(const uint8_t *x) { return (vi)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)x)); }
@@ -27,8 +29,6 @@ INLINE vi to_int(vf x) { return (vi)_mm512_cvtps_epi32(x); }
 INLINE vf fused(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 INLINE vf lesser(vf a, vf b) { return _mm512_min_ps(a, b); }
 INLINE vf greater(vf a, vf b) { return _mm512_max_ps(a, b); }
-INLINE vm either_nan(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q); }
-INLINE int any(vm mask) { return mask != 0; }
 
 INLINE vb lesser_bytes(vb a, vb b) { return (vb)_mm512_min_epu8((__m512i)a, (__m512i)b); }
 INLINE vb greater_bytes(vb a, vb b) { return (vb)_mm512_max_epu8((__m512i)a, (__m512i)b); }
@@ -37,8 +37,8 @@ INLINE vi add_bytes(vi sum, vb x) { return sum + (vi)_mm512_sad_epu8((__m512i)x,
 INLINE vb narrow(const vi x[4], int32_t zero_point) {
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     const __m512i zero = _mm512_set1_epi16((int16_t)zero_point);
-    __m512i low = _mm512_add_epi16(_mm512_packs_epi32((__m512i)x[0], (__m512i)x[1]), zero);
-    __m512i high = _mm512_add_epi16(_mm512_packs_epi32((__m512i)x[2], (__m512i)x[3]), zero);
+    __m512i low = _mm512_adds_epi16(_mm512_packs_epi32((__m512i)x[0], (__m512i)x[1]), zero);
+    __m512i high = _mm512_adds_epi16(_mm512_packs_epi32((__m512i)x[2], (__m512i)x[3]), zero);
     return (vb)_mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high));
 }
 
