@@ -43,21 +43,13 @@ class Operation(NamedTuple):
     memory: Any = None
 
 
-_NUMBERS = {
-    "requantize": lib.NQ_REQUANTIZE,
-    "add": lib.NQ_ADD,
-    "mul": lib.NQ_MUL,
-    "scale_shift": lib.NQ_SCALE_SHIFT,
-    "clamp": lib.NQ_CLAMP,
-}
-
-
 @functools.lru_cache(maxsize=256)
 def operation(what: str, a: Grid, b: Grid | None, y: Grid, limits: Limits | None = None) -> Operation:
     """The function of `pointwise` with this name, on integers of these grids; with `limits=y.relu`, at least zero."""
     grids = {name: _c_grid(grid) for name, grid in (("a", a), ("b", b), ("y", y)) if grid is not None}
     low, high = y.limits if limits is None else limits
-    struct = ffi.new("nq_pointwise *", {"op": _NUMBERS[what], "quant_min": low, "quant_max": high, **grids})
+    number = getattr(lib, f"NQ_{what.upper()}")
+    struct = ffi.new("nq_pointwise *", {"op": number, "quant_min": low, "quant_max": high, **grids})
     return Operation(what, struct, a.dtype, y.dtype, binary=b is not None)
 
 
