@@ -183,7 +183,8 @@ INLINE void point_rows(const int op, const int is_signed, const nq_point *point,
         memcpy(shift, p.shift + r.columns - rest, (size_t)rest * sizeof *shift);
     }
     for (int64_t i = 0; i < r.rows; i++)
-        point_row(op, is_signed, &p, r.a + i * r.a_stride, r.b + i * r.b_stride, r.columns, mul, shift, r.y + i * r.y_stride);
+        point_row(op, is_signed, &p, r.a + i * r.a_stride, r.b + i * r.b_stride, r.columns, mul, shift,
+                  r.y + i * r.y_stride);
 }
 
 #define POINT_KERNEL(NAME, OP)                                                                                         \

@@ -18,7 +18,7 @@ INLINE void store(float *y, vf x) { *y = x; }
 INLINE vf all(float x) { return x; }
 INLINE vi all_ints(int32_t x) { return x; }
 INLINE vb load_bytes(const uint8_t *x) { return (vb){x[0], x[1], x[2], x[3]}; }
-INLINE vb load_part(const uint8_t *x, int64_t count, uint8_t filler) {              /* count < BLOCK, the others are filler */
+INLINE vb load_part(const uint8_t *x, int64_t count, uint8_t filler) {         /* count < BLOCK; the others are filler */
     return (vb){count > 0 ? x[0] : filler, count > 1 ? x[1] : filler, count > 2 ? x[2] : filler, filler};
 }
 INLINE void store_bytes(uint8_t *y, vb x) { memcpy(y, &x, 4); }

@@ -18,8 +18,8 @@
 int nq_cpu_has_avxvnni(void);
 
 #if defined(__x86_64__)
-/* The CPU's flag "invalid", raised by NaN and by numbers beyond int32: bit 0 of MXCSR. No load or store passes the clobber, so
- * nothing that leads from one to another does. */
+/* The CPU's flag "invalid", raised by NaN and by numbers beyond int32: bit 0 of MXCSR. No load or store passes the clobber,
+ * so nothing that leads from one to another does. */
 INLINE void forget_invalid(void) {
     __builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() & ~1u);
     __asm__ volatile("" : : : "memory");
