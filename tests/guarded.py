@@ -73,7 +73,8 @@ def guarded_conv(packed: PackedWeights, x: np.ndarray, wanted: Output, isa: int,
         s.weights = guard(arrays[0], "void *", alignment=64)
         if len(arrays) > 3:
             s.zero_point = guard(arrays[3], "int32_t *")
-        for name, table in zip(("init", "multiplier", "shift", "badd", "mul"), tables, strict=True):
+        names = ("init", "multiplier", "shift", "badd", "mul")
+        for name, table in zip(names, [*tables[0], *tables[1]], strict=True):
             setattr(e, name, guard(table, "int32_t *" if table.dtype == np.int32 else "float *"))
     size = x.shape[0], *(1,) * (5 - x.ndim), *x.shape[1:-1]
     needed = lib.nq_conv_workspace(struct, epilogue, *size)
