@@ -111,7 +111,7 @@ static void run_item(void *context, int64_t item) {
         if (p->zero_point)
             for (int64_t r = 0; r < tile.row_count; r++)
                 tile.row_sum[r] = g->row_sums[block * g->rows + row + r];
-        plan_->isa->gemm[strips][tile.row_count](&tile);
+        plan_->isa->gemm[p->spread ? 0 : strips][tile.row_count](&tile);
     }
 }
 

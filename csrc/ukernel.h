@@ -193,7 +193,7 @@ typedef struct {
     void (*pack_quad)(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed);
 
     int max_rows[NQ_MAX_STRIPS + 1];                         /* tallest tile for each width; 0: no such width */
-    nq_ukernel *gemm[NQ_MAX_STRIPS + 1][NQ_MAX_ROWS + 1];    /* [strips][rows] */
+    nq_ukernel *gemm[NQ_MAX_STRIPS + 1][NQ_MAX_ROWS + 1];    /* [strips][rows]; [0]: one strip, spread */
     const nq_depthwise *depthwise;       /* NULL: the product serves */
 
     const nq_rows *rows;

@@ -88,6 +88,6 @@ const nq_isa nq_isa_ref = {
     .quad_bytes = NQ_STRIP * NQ_QUAD,
     .pack_quad = pack_quad,
     .max_rows = {0, NQ_MAX_ROWS, NQ_MAX_ROWS, NQ_MAX_ROWS, NQ_MAX_ROWS},
-    .gemm = {{0}, TALL, TALL, TALL, TALL},
+    .gemm = {TALL, TALL, TALL, TALL, TALL},
     .rows = &nq_rows_ref,
 };

@@ -108,6 +108,7 @@ INLINE void add_spread_products(const nq_tile *t, __m512i acc[][TILE_STRIPS], co
         add_spread(t, acc, rows, 1);
 }
 
+SPREAD_UKERNEL(1) SPREAD_UKERNEL(2) SPREAD_UKERNEL(3) SPREAD_UKERNEL(4) SPREAD_UKERNEL(5) SPREAD_UKERNEL(6)
 UKERNELS_6(1)
 UKERNELS_6(2)
 
@@ -122,7 +123,7 @@ const nq_isa nq_isa_avx512bw = {
     .name = "avx512bw",
     .runs = runs,
     .max_rows = {0, 6, 6, 0, 0},
-    .gemm = {{0}, {ENTRIES_6(1)}, {ENTRIES_6(2)}},
+    .gemm = {{ENTRIES_6(0)}, {ENTRIES_6(1)}, {ENTRIES_6(2)}},
     TILE_512_TABLE,
     .depthwise = &nq_depthwise_avx2,
     .chains = {{"vpmaddwd, vpaddd zmm", nq_multiply_words_avx512bw},

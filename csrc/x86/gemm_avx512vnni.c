@@ -69,6 +69,8 @@ INLINE void add_spread_products(const nq_tile *t, __m512i acc[][TILE_STRIPS], co
     add_spread(t, acc, rows, 0);
 }
 
+SPREAD_UKERNEL(1) SPREAD_UKERNEL(2) SPREAD_UKERNEL(3) SPREAD_UKERNEL(4) SPREAD_UKERNEL(5) SPREAD_UKERNEL(6)
+SPREAD_UKERNEL(7) SPREAD_UKERNEL(8)
 UKERNELS_8(1)
 UKERNELS_8(2)
 UKERNELS_6(3)
@@ -87,7 +89,7 @@ const nq_isa nq_isa_avx512vnni = {
     .name = "avx512vnni",
     .runs = runs,
     .max_rows = {0, 8, 8, 7, 6},
-    .gemm = {{0}, {ENTRIES_8(1)}, {ENTRIES_8(2)}, {ENTRIES_6(3), ENTRY(7, 3)}, {ENTRIES_6(4)}},
+    .gemm = {{ENTRIES_8(0)}, {ENTRIES_8(1)}, {ENTRIES_8(2)}, {ENTRIES_6(3), ENTRY(7, 3)}, {ENTRIES_6(4)}},
     TILE_512_TABLE,
     .depthwise = &nq_depthwise_avx512vnni,
     .chains = {{"vpdpbusd zmm", nq_multiply_avx512vnni}},

@@ -179,7 +179,7 @@ static void ukernel_6x128c4(const nq_tile *t) { tile(t, 6); }
 #define ROWS_256 {0, ukernel_1x128c4, ukernel_2x128c4, ukernel_3x128c4, ukernel_4x128c4, ukernel_5x128c4, ukernel_6x128c4}
 #define TILE_256_TABLE                                                                                                 \
     .quad_bytes = NQ_STRIP * NQ_QUAD, .pack_quad = pack_quad, .max_rows = {0, 6, 6, 6, 6, 6, 6, 6, 6},                 \
-    .gemm = {{0}, ROWS_256, ROWS_256, ROWS_256, ROWS_256, ROWS_256, ROWS_256, ROWS_256, ROWS_256},                       \
+    .gemm = {ROWS_256, ROWS_256, ROWS_256, ROWS_256, ROWS_256, ROWS_256, ROWS_256, ROWS_256, ROWS_256},                \
     .rows = &nq_rows_avx2, .stream = nq_stream_avx2
 
 #endif

@@ -90,13 +90,7 @@ INLINE void begin_tile(const nq_tile *t, __m512i acc[][TILE_STRIPS], const int r
         }
 }
 
-INLINE void tile(const nq_tile *t, const int rows, const int strips) {
-    __m512i acc[2 * NQ_MAX_ROWS][TILE_STRIPS];         /* the rows beyond are add_products' own */
-    begin_tile(t, acc, rows, strips);
-    if (strips == 1 && t->spread)
-        add_spread_products(t, acc, rows);
-    else
-        add_products(t, acc, rows, strips);
+INLINE void end_tile(const nq_tile *t, __m512i acc[][TILE_STRIPS], const int rows, const int strips) {
     if (strips > 2 && t->epilogue->form == NQ_FORM_A) {  /* the commonest: without the way through memory */
         const nq_epilogue e = *t->epilogue;
         UNROLL for (int i = 0; i < rows; i++)
@@ -109,12 +103,27 @@ INLINE void tile(const nq_tile *t, const int rows, const int strips) {
     store_sums(t, (const __m512i (*)[TILE_STRIPS])sums, strips);
 }
 
+INLINE void tile(const nq_tile *t, const int rows, const int strips) {
+    __m512i acc[2 * NQ_MAX_ROWS][TILE_STRIPS];         /* the rows beyond are add_products' own */
+    begin_tile(t, acc, rows, strips);
+    add_products(t, acc, rows, strips);
+    end_tile(t, acc, rows, strips);
+}
+
+INLINE void spread_tile(const nq_tile *t, const int rows) {
+    __m512i acc[NQ_MAX_ROWS][TILE_STRIPS];
+    begin_tile(t, acc, rows, 1);
+    add_spread_products(t, acc, rows);
+    end_tile(t, acc, rows, 1);
+}
+
 static void pack_quad(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed) {
     __builtin_memcpy(packed, block, NQ_STRIP * NQ_QUAD);
 }
 
 #define UKERNEL(ROWS, STRIPS)                                                                                          \
     static void ukernel_##ROWS##x##STRIPS##c4(const nq_tile *t) { tile(t, ROWS, STRIPS); }
+#define SPREAD_UKERNEL(ROWS) static void ukernel_##ROWS##x0c4(const nq_tile *t) { spread_tile(t, ROWS); }
 #define UKERNELS_6(STRIPS)                                                                                             \
     UKERNEL(1, STRIPS) UKERNEL(2, STRIPS) UKERNEL(3, STRIPS) UKERNEL(4, STRIPS) UKERNEL(5, STRIPS) UKERNEL(6, STRIPS)
 #define UKERNELS_8(STRIPS) UKERNELS_6(STRIPS) UKERNEL(7, STRIPS) UKERNEL(8, STRIPS)
