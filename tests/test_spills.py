@@ -19,8 +19,8 @@ from nanoquant import _native
 INSTRUCTION = re.compile(r"^ *([0-9a-f]+):\t(?:\{\w+\} )?(\S+) *([^#<\n]*)", re.MULTILINE)
 MULTIPLICATIONS = {"vpdpbusd", "vpmaddwd", "vpmaddubsw"}
 VECTOR_ON_STACK = re.compile(
-    r"^(?!vpbroadcast)(?=.*[xyz]mm)(?=.*\(%r[sb]p\))"
-)  # with an index: an array; broadcast: a scalar
+    r"^(?!vpbroadcast)(?=.*[xyz]mm)(?=.*(\(%rsp\)|-0x[0-9a-f]+\(%rbp\)))"
+)  # with an index: an array; broadcast: a scalar; above rbp, where a frame has nothing: a pointer
 
 Instruction = tuple[int, str, str]  # address, mnemonic, operands
 
@@ -96,6 +96,8 @@ def test_the_check_can_fail() -> None:
     assert [len(loop) for loop in inner_loops(parse(KEPT))] == [6]
     assert spills(parse(KEPT)) == []
     assert spills(parse(SPILLED)) == ["18: vpaddd 0x40(%rsp),%ymm2,%ymm0"]
+    assert len(spills(parse(SPILLED.replace("0x40(%rsp)", "-0x40(%rbp)")))) == 1
+    assert spills(parse(SPILLED.replace("0x40(%rsp)", "0x40(%rbp)"))) == []
 
 
 def test_no_inner_loop_spills() -> None:

@@ -6,10 +6,9 @@
 #include <immintrin.h>
 
 #define WINDOWS 1
-#define DOT_INTRINSIC _mm256_dpbusd_epi32
 #define DOT_ENCODING ""
 
-BEGIN_TARGET("avx2,fma,avx512f,avx512vl,avx512vnni")
+BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni")
 
 #include "dwconv_256.h"
 #include "dot.h"

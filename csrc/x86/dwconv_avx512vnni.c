@@ -14,7 +14,6 @@
 #define LOAD(address) _mm512_loadu_si512(address)
 #define ZERO _mm512_setzero_si512()
 #define OP(name) _mm512_##name
-#define DOT_INTRINSIC _mm512_dpbusd_epi32
 #define DOT_ENCODING ""
 
 BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")

@@ -5,7 +5,6 @@
 #include <immintrin.h>
 
 #define WINDOWS 0
-#define DOT_INTRINSIC _mm256_dpbusd_avx_epi32
 #define DOT_ENCODING "%{vex%} "
 
 BEGIN_TARGET("avx2,fma,avxvnni")

@@ -35,6 +35,8 @@ INLINE void step(const nq_segment *s, int64_t x, const int pixels, const int for
     for (int64_t t = 0; t < s->tap_count && !size; t += NQ_QUAD, w += s->quad_bytes)
         UNROLL for (int i = 0; i < pixels; i++)
             add_quad(acc[i], s->taps + t, offset + i * s->pixel_stride, w, s->tap_count - t);
+    UNROLL for (int i = 0; i < pixels; i++)              /* or clang begins with form C among the sums, and spills one */
+        __asm__("" : "+v"(acc[i][0]), "+v"(acc[i][1]), "+v"(acc[i][2]), "+v"(acc[i][3]));
     uint8_t *out = s->out + x * s->out_stride;
     VEC bytes[STEP_PIXELS];
     UNROLL for (int i = 0; i < pixels; i++)              /* before any is stored, so that tables are loaded once */

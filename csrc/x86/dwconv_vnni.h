@@ -57,10 +57,13 @@ INLINE void add_fifth_row(VEC acc[4], const nq_segment *s, int64_t offset) {
     multiply(acc, quad, w + s->quad_bytes);
 }
 
+/* A bound that is constant before inlining, 5, or clang does not unroll. */
 INLINE void add_window(VEC acc[STEP_PIXELS][4], const nq_segment *s, int64_t offset, const int size) {
     VEC column[6][4];
     load_column(column[0], s, offset, size);
-    UNROLL for (int c = 0; c < size; c++) {
+    UNROLL for (int c = 0; c < 5; c++) {
+        if (c >= size)
+            continue;
         load_column(column[c + 1], s, offset + (c + 1) * s->pixel_stride, size);
         UNROLL for (int g = 0; g < 4; g++) {
             const VEC w = LOAD(s->weights + 16 * LANES * (4 * c + g));

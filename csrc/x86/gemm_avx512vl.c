@@ -12,7 +12,8 @@ END_TARGET
 
 static int runs(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("avx512f") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512vnni");
 }
 
 const nq_isa nq_isa_avx512vl = {.name = "avx512vl", .runs = runs, TILE_256_TABLE, .depthwise = &nq_depthwise_avx512vl,

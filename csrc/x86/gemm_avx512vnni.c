@@ -15,7 +15,6 @@
 #include <immintrin.h>
 
 #define VEC __m512i
-#define DOT_INTRINSIC _mm512_dpbusd_epi32
 #define DOT_ENCODING ""
 
 BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
