@@ -11,8 +11,8 @@
  *                   +-------------+-------------+----------+
  *
  * A panel is as many strips as the micro-kernel's widest tile, unless their weights would not stay in the second-level
- * cache. Items walk down a panel first, so that they do, while the rows stream by. There is no blocking over the sum: the tile keeps it in
- * registers.
+ * cache. Items walk down a panel first, so that they do, while the rows stream by. There is no blocking over the sum: the
+ * tile keeps it in registers.
  *
  * Rows are dealt out evenly: 49 rows for a tile of at most 6 become 4 tiles of 6 and 5 of 5, not 8 of 6 and one of 1. */
 #include "framework.h"

@@ -7,7 +7,8 @@
  *     8 bits     a0 b0 a1 b1 .. a7 b7 | a8 b8 .. a15 b15         c0 d0 c1 d1 .. c7 d7 | c8 d8 .. c15 d15
  *     16 bits    a0 b0 c0 d0 .. a3 b3 c3 d3 | a4 b4 c4 d4 .. | a8 .. | a12 .. d15
  *
- * Pixels that overlap share this work, where there are 32 registers. In a window, a quad is a column: its rows, or the upper four of five.
+ * Pixels that overlap share this work, where there are 32 registers. In a window, a quad is a column: its rows, or the upper
+ * four of five.
  *
  *     column   0   1   2   3
  *     pixel 0  w0  w1  w2               column c is interleaved once, and multiplied by the weights of
