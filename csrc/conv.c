@@ -56,7 +56,7 @@ static void measure_axis(geometry *g, int axis) {
     if (g->packed->depthwise)
         return;
     for (int phase = 0; phase < g->phases; phase++) {
-        const nq_axis a = nq_phase_filter(s, phase).axis[axis];
+        const nq_axis a = nq_phase_axis(s, phase, axis);
         const int64_t outputs = phase_size(&a, g->out_size[axis]);
         if (outputs > 0 && a.taps > 0) {
             g->before[axis] = nq_max(g->before[axis], -a.origin);
@@ -87,21 +87,26 @@ static int64_t tap_offset(const geometry *g, const nq_filter *f, int64_t taps, i
     return offset;
 }
 
+static int reads_beyond(const nq_packed *p) { return p->taps > 0 && nq_run_read(p) > p->run; }
+
 /* From a row's base to the end of what is read. */
 static int64_t reach(const geometry *g, const nq_packed *p) {
-    if (p->taps == 0)
-        return 0;
     const nq_filter f = nq_phase_filter(&p->shape, p->phase);
     return tap_offset(g, &f, p->taps, p->taps - 1) + nq_run_read(p) +
            (int64_t)(p->blocks - 1) * (g->channels / p->blocks);
 }
 
+/* Contiguous runs that one output pixel reads. A single one starts at the pixel's base. */
+static int64_t runs(const nq_packed *p) { return p->pieces ? p->pieces : p->taps; }
+
 /* 0 when a size is impossible. */
-static int measure(geometry *g, const nq_packed *p, const nq_epilogue *e, int64_t batch, int64_t depth, int64_t height,
-                   int64_t width) {
-    if (batch < 0 || depth < 0 || height < 0 || width < 0)
+static int measure(geometry *g, const nq_layer *layer) {
+    const nq_packed *p = layer->packed;
+    const nq_epilogue *e = layer->epilogue;
+    const int32_t batch = layer->batch, *size = layer->size;
+    if (batch < 0 || size[0] < 0 || size[1] < 0 || size[2] < 0)
         return 0;
-    *g = (geometry){.packed = p, .epilogue = e, .batch = batch, .size = {depth, height, width}};
+    *g = (geometry){.packed = p, .epilogue = e, .batch = batch, .size = {size[0], size[1], size[2]}};
     g->phases = nq_phase_count(&p->shape);
     g->channels = p->shape.in_channels;
     g->copies = e->x_flip != 0 || p->pieces > 1 || (p->depthwise && nq_dwconv_overreads(p));
@@ -120,11 +125,12 @@ static int measure(geometry *g, const nq_packed *p, const nq_epilogue *e, int64_
         if (p[phase].phase != phase)
             return 0;
         if (p->depthwise) {
-            g->taps_bytes = nq_round_up(width * g->channels + SLACK, ALIGNMENT);
+            g->taps_bytes = nq_round_up(g->size[2] * g->channels + SLACK, ALIGNMENT);
             continue;
         }
-        g->taps_bytes = nq_max(g->taps_bytes, nq_round_up(nq_max(p[phase].taps, p[phase].pieces) * 8, ALIGNMENT));
-        if (!g->copies && nq_run_read(p + phase) > p[phase].run)
+        if (runs(p + phase) > 1)
+            g->taps_bytes = nq_max(g->taps_bytes, nq_round_up(runs(p + phase) * 8, ALIGNMENT));
+        if (!g->copies && reads_beyond(p + phase))
             g->input_bytes = nq_max(g->input_bytes, nq_round_up(reach(g, p + phase) + SLACK, ALIGNMENT));
     }
     g->patches_bytes = nq_round_up(nq_patches_size(p), ALIGNMENT);
@@ -138,10 +144,9 @@ static int64_t workspace_size(const geometry *g) {
     return g->taps_bytes + g->input_bytes + g->patches_bytes + g->sums_bytes;
 }
 
-int64_t nq_conv_workspace(const nq_packed *packed, const nq_epilogue *epilogue, int32_t batch, int32_t depth,
-                          int32_t height, int32_t width) {
+int64_t nq_conv_workspace(const nq_layer *layer) {
     geometry g;
-    return measure(&g, packed, epilogue, batch, depth, height, width) ? workspace_size(&g) : -1;
+    return measure(&g, layer) ? workspace_size(&g) : -1;
 }
 
 /* One pass's copy of its images into the halo. */
@@ -193,7 +198,9 @@ static nq_gemm product_of(const geometry *g, int phase, int64_t images, const ui
                           int64_t *taps) {
     const nq_packed *p = g->packed + phase;
     const nq_filter f = nq_phase_filter(&p->shape, phase);
-    nq_gemm m = {.packed = p, .epilogue = g->epilogue + phase, .taps = taps, .base = in, .out = out, .rows = images};
+    static const int64_t no_offset = 0;
+    nq_gemm m = {.packed = p, .epilogue = g->epilogue + phase, .base = in, .out = out, .rows = images};
+    m.taps = runs(p) > 1 ? taps : &no_offset;
     int64_t in_size = g->channels, out_size = p->shape.out_channels * nq_element(m.epilogue);
     for (int a = 2; a >= 0; a--) {
         const nq_axis axis = f.axis[a];
@@ -209,9 +216,8 @@ static nq_gemm product_of(const geometry *g, int phase, int64_t images, const ui
     m.in_stride[0] = in_size;
     m.out_stride[0] = out_size;
     m.tail_row = m.rows;
-    const int64_t runs = p->pieces ? p->pieces : p->taps;
-    for (int64_t tap = 0; tap < runs; tap++)
-        taps[tap] = tap_offset(g, &f, runs, tap);
+    for (int64_t tap = 0; tap < runs(p) && runs(p) > 1; tap++)
+        taps[tap] = tap_offset(g, &f, runs(p), tap);
     return m;
 }
 
@@ -234,22 +240,26 @@ static void run_depthwise(const geometry *g, const uint8_t *in, uint8_t *out, ui
     nq_dwconv_run(&d);
 }
 
-nq_status nq_conv(const nq_packed *p, const nq_epilogue *e, const void *x, int32_t batch, int32_t depth, int32_t height,
-                  int32_t width, void *y, void *workspace, int64_t workspace_bytes) {
+nq_status nq_conv(const nq_layer *layer, const void *x, void *y, void *workspace, int64_t workspace_bytes) {
     geometry g;
-    if (!measure(&g, p, e, batch, depth, height, width) || nq_find_isa(p->isa) == NULL)
+    const nq_packed *p = layer->packed;
+    if (!measure(&g, layer) || nq_find_isa(p->isa) == NULL)
         return NQ_BAD_ARGUMENT;
-    const int64_t image_outputs = g.out_size[0] * g.out_size[1] * g.out_size[2] * p->shape.out_channels * nq_element(e);
-    if (batch * image_outputs == 0)
+    const int64_t out_pixel = p->shape.out_channels * nq_element(layer->epilogue);
+    const int64_t image_outputs = g.out_size[0] * g.out_size[1] * g.out_size[2] * out_pixel;
+    if (g.batch * image_outputs == 0)
         return NQ_OK;
     if (x == NULL || y == NULL)
         return NQ_BAD_ARGUMENT;
-    if (workspace == NULL || workspace_bytes < workspace_size(&g))
+    uint8_t nothing;                     /* where sections without bytes lie */
+    if (workspace_bytes < workspace_size(&g) || (workspace == NULL && workspace_bytes > 0))
         return NQ_WORKSPACE;
+    if (workspace == NULL)
+        workspace = &nothing;
     const int64_t x_image = g.size[0] * g.size[1] * g.size[2] * g.channels;
     uint8_t *input = (uint8_t *)workspace + g.taps_bytes;
-    for (int64_t first = 0; first < batch; first += g.images) {
-        g.images = nq_min(g.images, batch - first);
+    for (int64_t first = 0; first < g.batch; first += g.images) {
+        g.images = nq_min(g.images, g.batch - first);
         const uint8_t *in = (const uint8_t *)x + first * x_image;
         if (g.copies) {
             copying c = {.g = &g, .from = in, .to = input};
@@ -262,7 +272,7 @@ nq_status nq_conv(const nq_packed *p, const nq_epilogue *e, const void *x, int32
             nq_gemm m = product_of(&g, phase, g.images, g.copies ? input : in, (uint8_t *)y + first * image_outputs,
                                    workspace);
             m.row_sums = (int32_t *)(input + g.input_bytes + g.patches_bytes);
-            if (!g.copies && p[phase].taps > 0)
+            if (!g.copies && reads_beyond(p + phase))
                 divert_tail(&m, in + g.images * x_image, reach(&g, p + phase), input);
             if (p->pieces)
                 nq_patches_run(&m, input + g.input_bytes);

@@ -34,6 +34,7 @@ typedef struct {
 } nq_filter;
 
 int nq_phase_count(const nq_conv_shape *shape);
+nq_axis nq_phase_axis(const nq_conv_shape *shape, int32_t phase, int axis);
 nq_filter nq_phase_filter(const nq_conv_shape *shape, int32_t phase);
 int64_t nq_out_size(const nq_conv_shape *shape, int axis, int64_t size);         /* of all phases */
 

@@ -217,13 +217,18 @@ nq_status nq_bind(const nq_packed *packed, const nq_binding *binding, nq_epilogu
 
 /* ---- 8. The product ---------------------------------------------------------------------------------------------- */
 
+/* A layer and the size of its input: all that a call needs besides its arrays. packed, epilogue: arrays of one, or,
+ * transposed, of one for each phase, in order. A linear layer over M rows: batch, depth and height 1, width M. */
+typedef struct {
+    const nq_packed *packed;
+    const nq_epilogue *epilogue;
+    int32_t batch, size[3];
+} nq_layer;
+
 /* x: [batch][depth][height][width][in_channels] bytes; y: [batch][out depth][height][width][out_channels], both compact.
- * packed, epilogue: arrays of one, or, transposed, of one for each phase, in order. A linear layer over M rows: batch,
- * depth and height 1, width M. The workspace is 64-byte aligned and may be NULL for 0. */
-int64_t nq_conv_workspace(const nq_packed *packed, const nq_epilogue *epilogue, int32_t batch, int32_t depth,
-                          int32_t height, int32_t width);        /* bytes; -1 on impossible sizes */
-nq_status nq_conv(const nq_packed *packed, const nq_epilogue *epilogue, const void *x, int32_t batch, int32_t depth,
-                  int32_t height, int32_t width, void *y, void *workspace, int64_t workspace_bytes);
+ * The workspace is 64-byte aligned and may be NULL for 0. */
+int64_t nq_conv_workspace(const nq_layer *layer);                /* bytes; -1 on impossible sizes */
+nq_status nq_conv(const nq_layer *layer, const void *x, void *y, void *workspace, int64_t workspace_bytes);
 
 /* ---- 9. The machine ---------------------------------------------------------------------------------------------- */
 

@@ -18,7 +18,7 @@ int nq_phase_count(const nq_conv_shape *s) {
     return s->transposed ? s->stride[0] * s->stride[1] * s->stride[2] : 1;
 }
 
-static nq_axis axis_of(const nq_conv_shape *s, int32_t phase, int axis) {
+nq_axis nq_phase_axis(const nq_conv_shape *s, int32_t phase, int axis) {
     const int64_t stride = s->stride[axis], dilation = s->dilation[axis], padding = s->padding[axis];
     if (!s->transposed)
         return (nq_axis){.taps = s->kernel[axis], .step = 1, .in_step = stride, .origin = -padding,
@@ -43,7 +43,7 @@ static nq_axis axis_of(const nq_conv_shape *s, int32_t phase, int axis) {
 }
 
 nq_filter nq_phase_filter(const nq_conv_shape *s, int32_t phase) {
-    nq_filter f = {.axis = {axis_of(s, phase, 0), axis_of(s, phase, 1), axis_of(s, phase, 2)}};
+    nq_filter f = {.axis = {nq_phase_axis(s, phase, 0), nq_phase_axis(s, phase, 1), nq_phase_axis(s, phase, 2)}};
     f.pixels = f.axis[0].taps * f.axis[1].taps * f.axis[2].taps;
     return f;
 }

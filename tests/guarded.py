@@ -76,20 +76,13 @@ def guarded_conv(packed: PackedWeights, x: np.ndarray, wanted: Output, isa: int,
         names = ("init", "multiplier", "shift", "badd", "mul")
         for name, table in zip(names, [*tables[0], *tables[1]], strict=True):
             setattr(e, name, guard(table, "int32_t *" if table.dtype == np.int32 else "float *"))
-    size = x.shape[0], *(1,) * (5 - x.ndim), *x.shape[1:-1]
-    needed = lib.nq_conv_workspace(struct, epilogue, *size)
+    size = (*(1,) * (5 - x.ndim), *x.shape[1:-1])
+    layer = ffi.new("nq_layer *", (struct, epilogue, x.shape[0], size))
+    needed = lib.nq_conv_workspace(layer)
     workspace = guard(np.empty(needed, np.uint8), "void *", alignment=64)
     dtype = np.int32 if wanted.accumulators else np.float32 if wanted.scale is None else wanted.dtype
     out = Guarded(np.zeros(packed.out_shape(x.shape), dtype), at_end)
-    status = lib.nq_conv(
-        struct,
-        epilogue,
-        guard(x, "void *"),
-        *size,
-        ffi.cast("void *", out.array.ctypes.data),
-        workspace,
-        needed,
-    )
+    status = lib.nq_conv(layer, guard(x, "void *"), ffi.cast("void *", out.array.ctypes.data), workspace, needed)
     assert status == lib.NQ_OK, status
     result = out.array.copy()
     for place in (*keep, out):

@@ -483,10 +483,13 @@ def test_the_library_refuses_what_python_would_not_send() -> None:
     bound = packed._bind(inner, Input(1.0, 0), Output(1.0))
     x = np.zeros((1, 5, 5, 3), np.uint8)
     y = np.zeros((1, 5, 5, 2), np.uint8)
-    arguments = (inner.struct, bound.epilogue, native.pointer("char[]", x), 1, 1, 5, 5, native.pointer("char[]", y))
+    layer = ffi.new("nq_layer *", (inner.struct, bound.epilogue, 1, (1, 5, 5)))
+    arguments = (layer, native.pointer("char[]", x), native.pointer("char[]", y))
     assert lib.nq_conv(*arguments, ffi.NULL, 0) == lib.NQ_WORKSPACE
-    assert lib.nq_conv_workspace(inner.struct, bound.epilogue, -1, 1, 5, 5) == -1
-    assert lib.nq_conv_workspace(inner.struct, bound.epilogue, *[2**31 - 1] * 4) == -1
+    for batch, sizes in ((-1, (1, 5, 5)), (2**31 - 1, [2**31 - 1] * 3)):
+        layer.batch, layer.size = batch, sizes
+        assert lib.nq_conv_workspace(layer) == -1
+    layer.batch, layer.size = 1, (1, 5, 5)
     inner.struct[0].phase = 1
-    assert lib.nq_conv_workspace(inner.struct, bound.epilogue, 1, 1, 5, 5) == -1
+    assert lib.nq_conv_workspace(layer) == -1
     assert lib.nq_pack_sizes(inner.struct) == lib.NQ_BAD_ARGUMENT

@@ -68,16 +68,27 @@ class _Packed:
     bound: dict[tuple[Grid, Output], _Bound] = field(default_factory=dict)
 
 
-class _Call(NamedTuple):
-    """What a call needs besides its arrays: valid for one instruction set, shape of x, `given` and `wanted`."""
+class Call(NamedTuple):
+    """All that a layer needs besides its arrays, for one instruction set, shape of x, `given` and `wanted`.
 
-    struct: Any
-    epilogue: Any
-    size: Sizes
+    shape, dtype: of the output.
+    """
+
+    layer: Any
     workspace: int
     shape: Sizes
     dtype: np.dtype[Any]
     memory: tuple[_Packed, _Bound]
+
+    def run(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """The output, in `out` if given. x and out: C-contiguous, of the shapes and dtypes that the call is for."""
+        if out is None:
+            out = np.empty(self.shape, self.dtype)
+        scratch = workspace(self.workspace) if self.workspace else ffi.NULL
+        status = lib.nq_conv(self.layer, pointer(x), pointer(out), scratch, self.workspace)
+        if status:
+            check(status, f"an input of shape {x.shape}")
+        return out
 
 
 class PackedWeights:
@@ -95,7 +106,7 @@ class PackedWeights:
     """
 
     BOUND_KEPT = 16  # sets of scales whose tables are kept; a layer rarely sees more than one
-    CALLS_KEPT = 64  # prepared calls; one for each shape of x
+    CALLS_KEPT = 64  # one for each shape of x
 
     def __init__(
         self,
@@ -133,7 +144,7 @@ class PackedWeights:
         self.transposed, self.output_padding = transposed, self._sizes("output_padding", output_padding, 0)
         self.profile = profile
         self._packed: dict[int, _Packed] = {}
-        self._calls: dict[Any, _Call] = {}
+        self.calls: dict[Any, Call] = {}
 
     def _sizes(self, name: str, value: Sizes | int, least: int) -> Sizes:
         """One number for each axis of the kernel."""
@@ -210,51 +221,42 @@ class PackedWeights:
         return self._run("linear", x, given, wanted, out, isa)
 
     def _run(
-        self,
-        kind: str,
-        x: NDArray[Any],
-        given: Grid,
-        wanted: Output,
-        out: NDArray[Any] | None,
-        isa: str | None,
+        self, kind: str, x: NDArray[Any], given: Grid, wanted: Output, out: NDArray[Any] | None, isa: str | None
     ) -> NDArray[Any]:
         key = (kind, x.shape, given, wanted, isa or requested_isa())
-        call = self._calls.get(key)
-        if call is None:
-            if len(self._calls) >= self.CALLS_KEPT:
-                self._calls.clear()
-            call = self._calls[key] = self._prepare(kind, x.shape, given, wanted, isa)
-        if out is None:
-            out = np.empty(call.shape, call.dtype)
-        elif out.shape != call.shape or out.dtype != call.dtype or not out.flags.carray:
+        call = self.calls.get(key) or self.prepare(key, kind, x.shape, given, wanted, isa)
+        if out is not None and (out.shape != call.shape or out.dtype != call.dtype or not out.flags.carray):
             raise ValueError(
                 f"out must be a C-contiguous {call.dtype} array of shape {call.shape}; got {out.dtype} of {out.shape}"
                 f"{'' if out.flags.writeable else ', read-only'}"
             )
         if x.dtype != given.dtype or not x.flags.c_contiguous:
             raise ValueError(f"x must be a C-contiguous {given.dtype} array; got {x.dtype} with strides {x.strides}")
-        scratch = workspace(call.workspace)
-        check(
-            lib.nq_conv(call.struct, call.epilogue, pointer(x), *call.size, pointer(out), scratch, len(scratch)), kind
-        )
-        return out
+        return call.run(x, out)
 
-    def _prepare(self, kind: str, x_shape: Sizes, given: Grid, wanted: Output, isa: str | None) -> _Call:
-        """Everything about a call that its arrays' contents do not change; raises ValueError where x does not fit."""
-        size: Sizes
+    def prepare(self, key: Any, kind: str, x_shape: Sizes, given: Grid, wanted: Output, isa: str | None = None) -> Call:
+        """The call for inputs of this shape, kept in `calls` under `key`, which says all that the other arguments say.
+
+        kind: "conv" or "linear". Raises ValueError where x or the scales do not fit.
+        """
+        images: Sizes
         shape: Sizes
         if kind == "linear":
             self._check_linear(x_shape)
-            size, shape = (1, 1, 1, math.prod(x_shape[:-1])), (*x_shape[:-1], self.out_channels)  # pixels of one line
+            images, shape = (1, 1, 1, math.prod(x_shape[:-1])), (*x_shape[:-1], self.out_channels)  # pixels of a line
         else:
-            size, shape = (x_shape[0], *(1,) * (5 - len(x_shape)), *x_shape[1:-1]), self.out_shape(x_shape)
+            images, shape = (x_shape[0], *(1,) * (5 - len(x_shape)), *x_shape[1:-1]), self.out_shape(x_shape)
         dtype = np.dtype(np.int32 if wanted.accumulators else np.float32 if wanted.scale is None else wanted.dtype)
         packed = self._pack(isa_number(isa))
         bound = self._bind(packed, given, wanted)
-        needed = lib.nq_conv_workspace(packed.struct, bound.epilogue, *size)
+        layer = ffi.new("nq_layer *", (packed.struct, bound.epilogue, images[0], images[1:]))
+        needed = lib.nq_conv_workspace(layer)
         if needed < 0:
             raise ValueError(f"an input of shape {x_shape} is larger than the address space")
-        return _Call(packed.struct, bound.epilogue, size, needed, shape, dtype, (packed, bound))
+        if len(self.calls) >= self.CALLS_KEPT:
+            self.calls.clear()
+        call = self.calls[key] = Call(layer, needed, shape, dtype, (packed, bound))
+        return call
 
     def _check_linear(self, x_shape: Sizes) -> None:
         if x_shape[-1] != self.in_channels:
@@ -315,7 +317,7 @@ class PackedWeights:
             tables.append((ints, floats))
         if len(packed.bound) >= self.BOUND_KEPT:
             packed.bound.clear()
-            self._calls.clear()  # which would keep the tables alive
+            self.calls.clear()  # which would keep the tables alive
         packed.bound[key] = bound = _Bound(epilogue, tables)
         return bound
 

@@ -9,12 +9,11 @@ from typing import Any
 
 from ...kernels.packed import PackedWeights
 from ...numerics import Profile
-from ...per_tensor import grid
 from ...qtensor import QTensor
 from .. import functional as F
 from ..conv import Geometry
 from ..functional import Pair
-from .weighted import Static, static_from_float
+from .weighted import Static, run, static_from_float
 
 
 class Conv2d(Geometry, Static):
@@ -66,9 +65,7 @@ class Conv2d(Geometry, Static):
         q = self.take(x)
         F.check_image(q.shape, self.in_channels)
         q, _ = self.split_padding(q)
-        qparams, wanted = self.output()
-        y = self.packed().conv(q.channels_last(), grid(q.qparams), wanted)
-        return QTensor(y.transpose(0, 3, 1, 2), qparams, q.origin)
+        return run("conv", self.packed(), q, self.output(), self.relu)
 
 
 class ConvReLU2d(Conv2d):

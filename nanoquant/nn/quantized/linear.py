@@ -11,9 +11,8 @@ import numpy as np
 
 from ...kernels.packed import PackedWeights
 from ...numerics import Profile, twice_inverted
-from ...per_tensor import grid
 from ...qtensor import QTensor
-from .weighted import Static, static_from_float
+from .weighted import Static, run, static_from_float
 
 
 def pack_linear(values: Any, scale: Any, zero_point: Any, bias: Any, profile: Profile) -> PackedWeights:
@@ -50,9 +49,7 @@ class Linear(Static):
         q = self.take(x)
         if q.shape[-1] != self.in_features:
             raise ValueError(f"the layer has {self.in_features} input features; got an input of shape {q.shape}")
-        qparams, wanted = self.output()
-        y = self.packed().linear(np.asarray(q.values, order="C"), grid(q.qparams), wanted)
-        return QTensor(y, qparams, q.origin)
+        return run("linear", self.packed(), q, self.output(), self.relu)
 
     def geometry_repr(self) -> str:
         """Sizes."""

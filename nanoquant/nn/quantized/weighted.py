@@ -13,15 +13,31 @@ from numpy.typing import NDArray
 from ...autograd.tensor import Tensor
 from ...errors import ModuleError
 from ...kernels.engine import quantized as engine
-from ...kernels.packed import Output, PackedWeights
+from ...kernels.native import requested_isa
+from ...kernels.packed import PackedWeights
 from ...module import Module
 from ...numerics import Profile
-from ...per_tensor import wanted
+from ...per_tensor import grid, wanted
 from ...qparams import QParams
-from ...qtensor import QTensor, quantize
+from ...qtensor import CHANNELS_FIRST, CHANNELS_LAST, QTensor, quantize
 from ...scheme import QDType, qint8, quint8
 from ..intrinsic import Fused
 from ..qat.twin import Twin
+
+
+def run(kind: str, packed: PackedWeights, x: QTensor, qparams: QParams, relu: bool = False) -> QTensor:
+    """x through a layer, whose output means what `qparams` say.
+
+    kind: "linear", where x is (..., in_features), or "conv", where it is (batch, in_channels, *size). x: 8-bit, with one
+    scale. QParams are compared by identity, so that a call seen before is found at once.
+    """
+    values = x.values if kind == "linear" else x.values.transpose(CHANNELS_LAST[x.values.ndim])
+    key = (kind, values.shape, x.qparams, qparams, relu, requested_isa())
+    call = packed.calls.get(key)
+    if call is None:
+        call = packed.prepare(key, kind, values.shape, grid(x.qparams), wanted(qparams, relu))
+    y = call.run(np.asarray(values, order="C"))
+    return QTensor(y if kind == "linear" else y.transpose(CHANNELS_FIRST[y.ndim]), qparams, x.origin)
 
 
 class Weighted(Module):
@@ -108,7 +124,7 @@ class Static(Weighted):
 
     relu = False
     derived = frozenset({"_packed", "_output"})
-    _output: tuple[QParams, Output] | None
+    _output: QParams | None
 
     def __init__(self, weight_shape: tuple[int, ...], bias: bool, profile: Profile | None) -> None:
         super().__init__(weight_shape, bias, profile)
@@ -134,11 +150,10 @@ class Static(Weighted):
         super().state_changed()
         self._output = None
 
-    def output(self) -> tuple[QParams, Output]:
-        """What the output's integers mean, in our words and in the kernels'."""
+    def output(self) -> QParams:
+        """What the output's integers mean."""
         if self._output is None:
-            q = QParams(self.scale, self.zero_point, self.dtype, None, self.quant_min, self.quant_max)
-            self._output = (q, wanted(q, self.relu))
+            self._output = QParams(self.scale, self.zero_point, self.dtype, None, self.quant_min, self.quant_max)
         return self._output
 
     def take(self, x: Any) -> QTensor:

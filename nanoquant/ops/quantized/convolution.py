@@ -20,8 +20,9 @@ from typing import Any
 
 from ...kernels.engine import quantized as engine
 from ...kernels.packed import PackedWeights
-from ...per_tensor import grid, per_tensor, wanted
-from ...qtensor import CHANNELS_FIRST, QTensor
+from ...nn.quantized.weighted import run
+from ...per_tensor import per_tensor
+from ...qtensor import QTensor
 from .arguments import check_input, check_weight, floats, named
 
 Sizes = int | tuple[int, ...]
@@ -86,9 +87,7 @@ def _convolution(name: str, ndim: int, relu: bool = False, transposed: bool = Fa
             raise TypeError(f"{name}: these are another layer's weights: call {name.removesuffix('_relu')}_prepack")
         if x.values.ndim != ndim or x.values.shape[1] != packed.in_channels:
             raise ValueError(f"{name}: the input must have shape (batch, {packed.in_channels}, {shape}); got {x.shape}")
-        qparams = per_tensor(output_scale, output_zero_point, x.qparams.dtype)
-        y = packed.conv(x.channels_last(), grid(x.qparams), wanted(qparams, relu))
-        return QTensor(y.transpose(CHANNELS_FIRST[ndim]), qparams, x.origin)
+        return run("conv", packed, x, per_tensor(output_scale, output_zero_point, x.qparams.dtype), relu)
 
     kind = f"{'transposed ' * transposed}convolution{' and ReLU' * relu}"
     conv.__doc__ = f"A {kind}, requantized; qx: (batch, in_channels, {shape})."

@@ -15,7 +15,8 @@ from ...kernels.packed import PackedWeights
 from ...nn.linear import as_tensor
 from ...nn.quantized.dynamic import linear_dynamic as run_dynamic
 from ...nn.quantized.linear import pack_linear
-from ...per_tensor import grid, per_tensor, wanted
+from ...nn.quantized.weighted import run
+from ...per_tensor import per_tensor
 from ...qtensor import QTensor, without_gradient
 from .arguments import check_input, check_weight, floats
 
@@ -51,9 +52,7 @@ def linear_relu(X: QTensor, W_prepack: PackedWeights, scale: float, zero_point: 
 def _linear(name: str, X: QTensor, packed: PackedWeights, scale: float, zero_point: int, relu: bool) -> QTensor:
     x = check_input(name, X)
     _check_features(name, x.values.shape, packed)
-    qparams = per_tensor(scale, zero_point, x.qparams.dtype)
-    y = packed.linear(np.asarray(x.values, order="C"), grid(x.qparams), wanted(qparams, relu))
-    return QTensor(y, qparams, x.origin)
+    return run("linear", packed, x, per_tensor(scale, zero_point, x.qparams.dtype), relu)
 
 
 def _check_features(name: str, shape: tuple[int, ...], packed: PackedWeights) -> None:
