@@ -136,11 +136,7 @@ def _read_pth(path: Path) -> Any:
 
 
 class _Machine:
-    """Runs the pickle of a state dict.
-
-    Values are numbers, strings, tuples, lists, dicts and arrays; a name from the list below, which REDUCE may call, is
-    the function that stands for it. Each opcode is a method of its name.
-    """
+    """Runs the pickle of a state dict: numbers, strings, tuples, lists, dicts, and arrays that `names` help to build."""
 
     def __init__(self, path: Path, read: Read, order: str) -> None:
         self.path, self.read, self.order = path, read, order
