@@ -5,14 +5,18 @@ Before: `nanoquant.nn.intrinsic`. After: `linear`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ...autograd.parameter import Parameter
 from ...autograd.tensor import Tensor
 from ...module import Module
-from ..intrinsic import fold_batch_norm, fold_factor
+from ..activation import ReLU
+from ..intrinsic import Fused, fold_batch_norm, fold_factor
+from ..linear import take_float
+
+Self = TypeVar("Self", bound="Twin")
 
 
 class Twin(Module):
@@ -28,6 +32,9 @@ class Twin(Module):
     same folded weights, and divides by the factor again so that the batch's own statistics can be taken; it needs no
     second convolution.
 
+    The parameters are those of the float layer, shared, not copied. Subclasses have `copy_geometry`, which takes over a
+    layer's sizes, and define `apply_layer`.
+
     Source: Jacob et al. 2018, section 3.2 (folding); Krishnamoorthi 2018, section 3.2.2 (its correction).
     """
 
@@ -37,14 +44,23 @@ class Twin(Module):
     weight_fake_quant: Module
     qconfig: Any
 
-    def adopt(self, layer: Module, bn: Module | None, qconfig: Any) -> None:
-        """Takes over the parameters of a float layer; they are shared, not copied."""
+    def __init__(self, layer: Any, qconfig: Any, bn: Module | None = None) -> None:
+        Module.__init__(self)
+        self.copy_geometry(layer)
         self.weight = layer.weight
         self.register_parameter("bias", layer.bias)
         self.qconfig = qconfig
         self.weight_fake_quant = qconfig.weight()
         self.add_module("bn", bn)
         self.bn_frozen = False
+
+    @classmethod
+    def from_float(cls: type[Self], module: Any) -> Self:
+        """The twin of a float layer, or of a fused module, that has a qconfig."""
+        if not isinstance(module, Fused):
+            return cls(module, module.qconfig)
+        layer, second = module[0], module[1]
+        return cls(layer, module.qconfig, None if isinstance(second, ReLU) else second)
 
     def apply_layer(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The layer with other weights."""
@@ -56,6 +72,7 @@ class Twin(Module):
 
     def forward(self, x: Any) -> Tensor:
         """See the class."""
+        x = take_float(self, x)
         weight, bias = self.folded()
         quantized = self.weight_fake_quant(weight)
         if self.bn is None or self.bn_frozen or not self.training:
