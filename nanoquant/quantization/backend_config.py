@@ -22,7 +22,7 @@ from .. import nn
 from ..module import Module
 from ..observers import PlaceholderObserver
 from ..scheme import QDType, QScheme, qint8, quint8
-from . import fusion
+from .fusion import PATTERNS
 from .mappings import QAT, STATIC
 from .qconfig import QConfig, QConfigError
 from .stubs import DeQuantStub, QuantStub
@@ -272,7 +272,7 @@ _PASSING = (nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatte
 
 
 def _fuser(pattern: tuple[type[Any], ...]) -> Callable[..., Module]:
-    return lambda is_qat, *modules: (fusion.QAT if is_qat else fusion.EVAL)[pattern](*modules)
+    return lambda is_qat, *modules: PATTERNS[pattern][is_qat](*modules)
 
 
 def backend_config_of(engine: str) -> BackendConfig:
@@ -283,7 +283,7 @@ def backend_config_of(engine: str) -> BackendConfig:
     configs = [
         *(BackendPatternConfig(kind, dtype_configs=[*static], qat_module=QAT.get(kind)) for kind in {**STATIC, **QAT}),
         *(BackendPatternConfig(kind, _SHARED, [DTypeConfig(x, x) for x in _ACTIVATIONS]) for kind in _PASSING),
-        *(BackendPatternConfig(p, dtype_configs=[*static], fuser_method=_fuser(p)) for p in fusion.QAT),
+        *(BackendPatternConfig(p, dtype_configs=[*static], fuser_method=_fuser(p)) for p in PATTERNS),
         BackendPatternConfig(QuantStub, dtype_configs=[DTypeConfig(output_dtype=x) for x in _ACTIVATIONS]),
         BackendPatternConfig(DeQuantStub, _UNOBSERVED, [DTypeConfig(x, _FLOAT) for x in _ACTIVATIONS]),
     ]

@@ -41,20 +41,13 @@ def _bn_relu(fused: type[Any]) -> Fuser:
     return lambda layer, bn, relu: fused(fuse_layer_bn(layer, bn), relu)
 
 
-# The patterns, each with what it becomes for inference and for training.
-EVAL: dict[tuple[type[Any], ...], Fuser] = {
-    (nn.Conv2d, nn.BatchNorm2d): fuse_layer_bn,
-    (nn.Conv2d, nn.BatchNorm2d, nn.ReLU): _bn_relu(intrinsic.ConvReLU2d),
-    (nn.Conv2d, nn.ReLU): intrinsic.ConvReLU2d,
-    (nn.Linear, nn.ReLU): intrinsic.LinearReLU,
-    (nn.Linear, nn.BatchNorm1d): fuse_layer_bn,
-}
-QAT: dict[tuple[type[Any], ...], Fuser] = {
-    (nn.Conv2d, nn.BatchNorm2d): intrinsic.ConvBn2d,
-    (nn.Conv2d, nn.BatchNorm2d, nn.ReLU): intrinsic.ConvBnReLU2d,
-    (nn.Conv2d, nn.ReLU): intrinsic.ConvReLU2d,
-    (nn.Linear, nn.ReLU): intrinsic.LinearReLU,
-    (nn.Linear, nn.BatchNorm1d): intrinsic.LinearBn1d,
+# The patterns, each with what it becomes for inference, and for training.
+PATTERNS: dict[tuple[type[Any], ...], tuple[Fuser, Fuser]] = {
+    (nn.Conv2d, nn.BatchNorm2d): (fuse_layer_bn, intrinsic.ConvBn2d),
+    (nn.Conv2d, nn.BatchNorm2d, nn.ReLU): (_bn_relu(intrinsic.ConvReLU2d), intrinsic.ConvBnReLU2d),
+    (nn.Conv2d, nn.ReLU): (intrinsic.ConvReLU2d, intrinsic.ConvReLU2d),
+    (nn.Linear, nn.ReLU): (intrinsic.LinearReLU, intrinsic.LinearReLU),
+    (nn.Linear, nn.BatchNorm1d): (fuse_layer_bn, intrinsic.LinearBn1d),
 }
 
 
@@ -71,33 +64,31 @@ def fuse_modules(model: Module, modules_to_fuse: Sequence[Any], inplace: bool = 
       (2): Identity()
     )
     """
-    return _fuse_all(model, modules_to_fuse, inplace, EVAL)
+    return _fuse_all(model, modules_to_fuse, inplace, training=False)
 
 
 def fuse_modules_qat(model: Module, modules_to_fuse: Sequence[Any], inplace: bool = False) -> Module:
     """Fuses the named modules for quantization-aware training: batch normalization keeps learning. Needs training mode."""
     if not model.training:
         raise RuntimeError("fuse_modules_qat needs training mode: call model.train() first, or use fuse_modules")
-    return _fuse_all(model, modules_to_fuse, inplace, QAT)
+    return _fuse_all(model, modules_to_fuse, inplace, training=True)
 
 
-def _fuse_all(
-    model: Module, names: Sequence[Any], inplace: bool, patterns: dict[tuple[type[Any], ...], Fuser]
-) -> Module:
+def _fuse_all(model: Module, names: Sequence[Any], inplace: bool, training: bool) -> Module:
     fused = model if inplace else copy.deepcopy(model)
     for group in [names] if names and isinstance(names[0], str) else names:
-        _fuse(fused, list(group), patterns)
+        _fuse(fused, list(group), training)
     return fused
 
 
-def _fuse(model: Module, paths: list[str], patterns: dict[tuple[type[Any], ...], Fuser]) -> None:
+def _fuse(model: Module, paths: list[str], training: bool) -> None:
     modules = [model.get_submodule(path) for path in paths]
     key = tuple(type(module) for module in modules)
-    if key not in patterns:
-        known = "; ".join(", ".join(kind.__name__ for kind in pattern) for pattern in patterns)
+    if key not in PATTERNS:
+        known = "; ".join(", ".join(kind.__name__ for kind in pattern) for pattern in PATTERNS)
         got = ", ".join(kind.__name__ for kind in key)
         raise ValueError(f"cannot fuse {', '.join(paths)}: {got} is no pattern; the patterns are: {known}")
-    fused = patterns[key](*modules)
+    fused = PATTERNS[key][training](*modules)
     fused.training = modules[0].training
     _move_hooks(modules, fused)
     for path, module in zip(paths, [fused, *(nn.Identity() for _ in paths[1:])], strict=True):
