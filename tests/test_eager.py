@@ -312,6 +312,10 @@ def test_a_shared_layer_stays_shared() -> None:
     prepared(nq.randn(8, 3))
     converted = quantization.convert(prepared)
     assert converted[1] is converted[2]
+    model.train().qconfig = quantization.get_default_qat_qconfig("x86")
+    trained_twice = quantization.prepare_qat(model)
+    assert trained_twice[1] is trained_twice[2]
+    assert isinstance(trained_twice[1], nn.qat.Linear)
 
 
 def test_prepare_and_convert_leave_the_original_alone() -> None:

@@ -10,11 +10,8 @@ from typing import Any
 from ..module import Module
 
 
-class QuantStub(Module):
-    """Marks where floats become integers. Passes its input on until `convert` makes it a `Quantize`.
-
-    qconfig: its own, or None to take the model's.
-    """
+class Stub(Module):
+    """Passes its input on. qconfig: its own, or None to take the model's."""
 
     def __init__(self, qconfig: Any = None) -> None:
         super().__init__()
@@ -26,14 +23,9 @@ class QuantStub(Module):
         return x
 
 
-class DeQuantStub(Module):
-    """Marks where integers become floats again. Passes its input on until `convert` makes it a `DeQuantize`."""
+class QuantStub(Stub):
+    """Marks where floats become integers; `convert` makes it a `Quantize`."""
 
-    def __init__(self, qconfig: Any = None) -> None:
-        super().__init__()
-        if qconfig is not None:
-            self.qconfig = qconfig
 
-    def forward(self, x: Any) -> Any:
-        """x."""
-        return x
+class DeQuantStub(Stub):
+    """Marks where integers become floats again; `convert` makes it a `DeQuantize`."""

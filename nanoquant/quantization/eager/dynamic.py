@@ -16,7 +16,8 @@ from ..mappings import DYNAMIC, Mapping
 from ..presets import default_dynamic_qconfig
 from ..qconfig import QConfig, QConfigError
 from ..qconfig_mapping import QConfigMapping, propagate_qconfig_
-from .convert import exchange, inherit, without_qconfigs
+from .convert import without_qconfigs
+from .prepare import exchange, twins
 
 Spec = set[Any] | dict[Any, QConfig | None] | QConfigMapping
 
@@ -60,12 +61,4 @@ def quantize_dynamic(
     for path, module in converted.named_modules():
         if type(module) in table:
             check_qconfig(path, module, module.qconfig, backend, dynamic=True)
-
-    def dynamic_twin(layer: Module, path: str) -> Module | None:
-        del path
-        if type(layer) not in table or layer.qconfig is None:
-            return None
-        target: Any = table[type(layer)]
-        return inherit(target.from_float(layer, engine.profile), layer)
-
-    return without_qconfigs(exchange(converted, dynamic_twin))
+    return without_qconfigs(exchange(converted, twins(table, engine.profile)))

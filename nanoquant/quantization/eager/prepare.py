@@ -6,6 +6,7 @@ Before: `nanoquant.quantization.backend_config`. After: `convert`.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 from ...kernels.engine import quantized as engine
@@ -16,6 +17,8 @@ from ..mappings import FLOAT_ONLY, QAT, STATIC, Mapping
 from ..qconfig import QConfigError, is_fake_quantizer
 from ..qconfig_mapping import QConfigMapping, propagate_qconfig_
 from ..stubs import DeQuantStub, QuantStub
+
+Exchange = Callable[[Module, str], "Module | None"]  # (module, its path) -> what takes its place, or None
 
 
 def prepare(model: Module, inplace: bool = False, *, qconfig_mapping: QConfigMapping | None = None) -> Module:
@@ -52,9 +55,45 @@ def prepare_qat(
     prepared = model if inplace else copy.deepcopy(model)
     propagate_qconfig_(prepared, qconfig_mapping)
     _check(prepared, training=True)
-    prepared = _with_twins(prepared, QAT if mapping is None else mapping)
+    prepared = exchange(prepared, twins(QAT if mapping is None else mapping))
     _observe(prepared)
     return prepared
+
+
+def exchange(module: Module, twin_of: Exchange, path: str = "") -> Module:
+    """The module with everything exchanged for which `twin_of` has a twin; a module used twice is exchanged once."""
+    twin = twin_of(module, path)
+    if twin is not None:
+        return twin
+    done: dict[int, Module] = {}
+    for name, child in module._modules.items():
+        if child is not None:
+            if id(child) not in done:
+                done[id(child)] = exchange(child, twin_of, f"{path}.{name}" if path else name)
+            module._modules[name] = done[id(child)]
+    return module
+
+
+def twins(table: Mapping, *arguments: Any) -> Exchange:
+    """Exchanges every layer that has a qconfig, and a class in the table, for that class's `from_float`."""
+
+    def twin_of(layer: Module, path: str) -> Module | None:
+        del path
+        if type(layer) not in table or layer.qconfig is None:
+            return None
+        target: Any = table[type(layer)]
+        return inherit(target.from_float(layer, *arguments), layer)
+
+    return twin_of
+
+
+def inherit(twin: Module, layer: Module) -> Module:
+    """Gives a twin its layer's mode and hooks, but for the observer's."""
+    twin._forward_pre_hooks, twin._forward_hooks = layer._forward_pre_hooks, layer._forward_hooks
+    for key, hook in list(twin._forward_hooks.items()):
+        if hook is observe_output:
+            del twin._forward_hooks[key]
+    return twin.train(layer.training)
 
 
 def _check(model: Module, training: bool) -> None:
@@ -92,18 +131,6 @@ def _check_kind(path: str, module: Module, training: bool) -> None:
             raise QConfigError(
                 f"{path or 'the model'} ({type(module).__name__}): the {role} of its qconfig is {factory!r}, which {problem}"
             )
-
-
-def _with_twins(module: Module, table: Mapping) -> Module:
-    """The module with every layer that has a qconfig and a QAT twin exchanged for it."""
-    if type(module) in table and module.qconfig is not None:
-        target: Any = table[type(module)]
-        twin: Module = target.from_float(module)
-        twin._forward_pre_hooks, twin._forward_hooks = module._forward_pre_hooks, module._forward_hooks
-        return twin.train(module.training)
-    for name, child in module.named_children():
-        module._modules[name] = _with_twins(child, table)
-    return module
 
 
 def observe_output(module: Module, inputs: Any, output: Any) -> Any:
