@@ -26,6 +26,7 @@ from .autograd.tape import no_grad
 from .creation import manual_seed
 from .data import batches, load_digits
 from .data.digits import Split
+from .metrics import sqnr
 from .models import DigitsCNN
 from .module import Module
 
@@ -156,18 +157,12 @@ def measure(rows: list[Row], effort: Effort) -> None:
             io.save(row.model, path)
             row.bytes = path.stat().st_size
             row.accuracy = float((y.argmax(axis=1) == test.labels).mean())
-            row.sqnr_db = None if row is rows[0] else sqnr_db(logits[0], y)
+            row.sqnr_db = sqnr(logits[0], y) if (y != logits[0]).any() else None
         for size in (1, 64):
             for row, seconds in zip(
                 rows, median_seconds([r.model for r in rows], test.images[:size], effort.rounds), strict=True
             ):
                 row.latency_ms = {**(row.latency_ms or {}), str(size): 1e3 * seconds}
-
-
-def sqnr_db(reference: NDArray[Any], other: NDArray[Any]) -> float | None:
-    """Signal to quantization noise: 10 log10(sum y^2 / sum (y - y')^2) in decibels; None without noise."""
-    noise = float(np.square(reference.astype(np.float64) - other).sum())
-    return None if noise == 0 else 10 * float(np.log10(np.square(reference.astype(np.float64)).sum() / noise))
 
 
 def median_seconds(calls: list[Callable[[Any], Any]], x: NDArray[Any], rounds: int) -> list[float]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 from processes import run_python
 
 from nanoquant import cli, demo
-from nanoquant.demo import Row, sqnr_db
+from nanoquant.demo import Row
 
 
 def test_info(capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,11 +64,6 @@ def test_the_table_shows_losses_and_why() -> None:
     assert "dynamic is not faster at batch 1: only the last layer, 0.2% of the multiplications, is int8" in table
     assert "static is not faster at batch 1: the network is so small" in table
     assert "qat is not faster" not in table
-
-
-def test_sqnr() -> None:
-    assert sqnr_db(np.ones(4), np.ones(4)) is None
-    assert sqnr_db(np.ones(4), np.full(4, 1.1)) == pytest.approx(20)
 
 
 def test_progress_falls_back_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
