@@ -160,11 +160,9 @@ class Quantizer(Grid):
         self.convention.write(*self.line(), self.low, self.high)
 
     def code(self, x: Fraction) -> int:
-        """The convention's formula."""
         return int(self.convention.code(x, self.scale, self.offset))
 
     def real(self, q: int) -> Fraction:
-        """The convention's formula."""
         return self.convention.real(q, self.scale, self.offset)
 
     def __repr__(self) -> str:

@@ -52,7 +52,6 @@ class PerChannelHistogramObserver(ClippingObserver):
         super().__init__(ch_axis, *args, **kwargs)
 
     def choose(self, counts: Counts) -> tuple[float, float]:
-        """The end of the walk."""
         return walked(counts, self.BINS, 1 << self.dtype.bits)
 
 
@@ -95,7 +94,6 @@ class PercentileObserver(ClippingObserver):
         self.percentile = percentile
 
     def choose(self, counts: Counts) -> tuple[float, float]:
-        """The quantiles' edges."""
         outside = 1 - self.percentile / 100
         if self.qscheme.symmetric:
             edges, sizes = magnitudes(counts)

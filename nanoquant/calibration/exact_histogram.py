@@ -68,7 +68,6 @@ class ExactHistogramObserver(MinMaxObserver):
         return 1 << 15 if self.ch_axis is None else 1 << 13
 
     def reset_min_max_vals(self) -> None:
-        """Forgets all data."""
         super().reset_min_max_vals()
         self.register_buffer("exponent", np.zeros(0, np.int64))
         self.register_buffer("counts", np.zeros((0, 2 * self.side), np.int64))

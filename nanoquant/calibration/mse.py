@@ -43,7 +43,6 @@ class MSEObserver(ClippingObserver):
     FINENESS = (1 / 16, 1 / 64, 1 / 256, 1 / 1024)  # of the later ones, in octaves
 
     def choose(self, counts: Counts) -> tuple[float, float]:
-        """The best candidate."""
         table = ErrorTable(counts)
         low, high = counts.edges[0], counts.edges[-1]
         levels = self.quant_max - self.quant_min + 1

@@ -236,7 +236,6 @@ class Observer(Module, ABC):
         return QParams(scale, zero_point, self.dtype, self.ch_axis, *limits, self.group_size, floating)
 
     def extra_repr(self) -> str:
-        """The range seen so far."""
         if not self.calibrated:
             return "no data seen"
         if self.ch_axis is None:

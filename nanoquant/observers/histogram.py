@@ -61,7 +61,6 @@ class HistogramObserver(NumberedObserver):
         self.reset_min_max_vals()
 
     def reset_min_max_vals(self) -> None:
-        """Forgets all data."""
         super().reset_min_max_vals()
         self.register_buffer("histogram", np.zeros(self.bins, np.float32))
         self.register_buffer("counted", np.zeros(0, np.int64))
@@ -122,11 +121,9 @@ class HistogramObserver(NumberedObserver):
 
     @property
     def wants_second_pass(self) -> bool:
-        """Whether numbered batches are yet to be counted."""
         return self.counted.size < self.numbers.size
 
     def range(self) -> tuple[Floats, Floats]:
-        """The range that the walk ends with."""
         if self.wants_second_pass:
             raise NotCalibratedError(
                 f"{type(self).__name__} knows the ranges of {self.numbers.size} batches and counted {self.counted.size}: merge "

@@ -28,7 +28,6 @@ class NumberedObserver(MinMaxObserver):
     resizable_buffers = MinMaxObserver.resizable_buffers | {"numbers", "lows", "highs"}
 
     def reset_min_max_vals(self) -> None:
-        """Forgets all data."""
         super().reset_min_max_vals()
         for name, dtype in (("numbers", np.int64), ("lows", np.float32), ("highs", np.float32)):
             self.register_buffer(name, np.zeros(0, dtype))

@@ -108,7 +108,6 @@ class FixedQParamsObserver(Observer):
         return self.scale.reshape(1), self.zero_point.reshape(1)
 
     def extra_repr(self) -> str:
-        """The constants."""
         return f"scale={float(self.scale):.6g}, zero_point={int(self.zero_point)}"
 
 
@@ -120,7 +119,6 @@ class RecordingObserver(Observer):
         self.tensor_val: list[Floats] = []
 
     def observe(self, x: Floats) -> None:
-        """Keeps x."""
         self.tensor_val.append(x.copy())
 
     def get_tensor_value(self) -> list[Floats]:

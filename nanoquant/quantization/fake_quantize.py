@@ -103,7 +103,6 @@ class FakeQuantize(FakeQuantizeBase):
         return super().__getattr__(name)
 
     def forward(self, x: Any) -> Any:
-        """Observes x (if enabled), then rounds it (if enabled)."""
         value = as_tensor(x)
         if self.observer_enabled[0] and value.numel():
             self.activation_post_process(value.detach())
@@ -113,7 +112,6 @@ class FakeQuantize(FakeQuantizeBase):
         return value.fake_quantize(self.qparams())
 
     def calculate_qparams(self) -> tuple[NDArray[np.float32], NDArray[Any]]:
-        """(scale, zero_point) in use."""
         if not self.activation_post_process.calibrated:
             raise NotCalibratedError(
                 "FakeQuantize has seen no data: run data through the prepared model (observers enabled) before convert"
@@ -125,7 +123,6 @@ class FakeQuantize(FakeQuantizeBase):
         return self.activation_post_process.as_qparams(*self.calculate_qparams())
 
     def extra_repr(self) -> str:
-        """Switches and qparams."""
         switches = f"fake_quant_enabled={self.fake_quant_enabled[0]}, observer_enabled={self.observer_enabled[0]}"
         if not self.activation_post_process.calibrated or self.scale.size != 1:
             return f"{switches}, quant_min={self.quant_min}, quant_max={self.quant_max}, dtype={self.dtype.name}"

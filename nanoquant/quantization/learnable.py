@@ -133,7 +133,6 @@ class LearnableFakeQuantize(FakeQuantize):
         self.scale.requires_grad = self.zero_point.requires_grad = learn
 
     def forward(self, x: Any) -> Any:
-        """Observes x (if enabled), then rounds it (if enabled)."""
         value = as_tensor(x)
         if not value.numel():
             return value

@@ -19,7 +19,6 @@ class Stub(Module):
             self.qconfig = qconfig
 
     def forward(self, x: Any) -> Any:
-        """x."""
         return x
 
 

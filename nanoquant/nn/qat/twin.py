@@ -71,7 +71,6 @@ class Twin(Module):
         return (self.weight, self.bias) if self.bn is None else fold_batch_norm(self.weight, self.bias, self.bn)
 
     def forward(self, x: Any) -> Tensor:
-        """See the class."""
         x = take_float(self, x)
         weight, bias = self.folded()
         quantized = self.weight_fake_quant(weight)
