@@ -72,7 +72,8 @@ class HistogramObserver(NumberedObserver):
         low, high = self.extremes(x)
         self.check_numbered(self.batch is not None)
         if self.batch is None:
-            self.count_over(x, np.minimum(self.min_val, low), np.maximum(self.max_val, high))
+            low, high = np.minimum(self.min_val, low), np.maximum(self.max_val, high)
+            self.add(low, high, count(x, self.bins, low, high))
         elif self.batch not in self.numbers:
             self.note(np.array([self.batch]), low[None], high[None])
         else:
@@ -80,16 +81,12 @@ class HistogramObserver(NumberedObserver):
             low, high = self.lows[so_far].min(), self.highs[so_far].max()
             self.file(np.array([self.batch]), np.array([[low, high]]), count(x, self.bins, low, high)[None])
 
-    def count_over(self, x: Floats, low: Floats, high: Floats) -> None:
-        """Adds the counts of x to those so far, over the range [low, high]."""
-        self.widen_to(low, high)
-        self.histogram = self.histogram + count(x, self.bins, low, high)
-
-    def widen_to(self, low: Floats, high: Floats) -> None:
-        """Makes [low, high] the range, which includes the range so far."""
+    def add(self, low: Floats, high: Floats, counts: Floats) -> None:
+        """Adds counts over [low, high], which includes the range so far and becomes it."""
         if self.histogram.any() and (low != self.min_val or high != self.max_val):
             self.histogram = spread(self.histogram, self.min_val, self.max_val, low, high)
         self.min_val, self.max_val = np.asarray(low), np.asarray(high)
+        self.histogram = self.histogram + counts
 
     def note(self, numbers: NDArray[np.int64], lows: Floats, highs: Floats) -> None:
         """Files batches' ranges. Raises ValueError when counting has begun: it could change the bins of what was counted."""
@@ -100,10 +97,9 @@ class HistogramObserver(NumberedObserver):
 
     def file(self, numbers: NDArray[np.int64], ranges: Floats, counts: Floats) -> None:
         """Adds counts to those of the same range. Raises ValueError for a batch that was counted before."""
-        if np.isin(numbers, self.counted).any():
-            raise ValueError(
-                f"{type(self).__name__} has counted batch {numbers[np.isin(numbers, self.counted)][0]} before"
-            )
+        again = numbers[np.isin(numbers, self.counted)]
+        if again.size:
+            raise ValueError(f"{type(self).__name__} has counted batch {again[0]} before")
         self.counted = np.concatenate([self.counted, numbers])
         ranges, place = np.unique(np.concatenate([self.ranges, ranges]), axis=0, return_inverse=True)
         merged = np.zeros((len(ranges), self.bins), np.float32)
@@ -132,8 +128,7 @@ class HistogramObserver(NumberedObserver):
         if self.counted.size:
             self.histogram = np.zeros(self.bins, np.float32)
             for i in np.argsort(self.ranges[:, 1] - self.ranges[:, 0], kind="stable"):
-                self.widen_to(*self.ranges[i])
-                self.histogram = self.histogram + self.counts[i]
+                self.add(self.ranges[i, 0], self.ranges[i, 1], self.counts[i])
         return walk(self.histogram, self.min_val, self.max_val, 1 << self.dtype.bits)
 
 

@@ -34,10 +34,9 @@ class NumberedObserver(MinMaxObserver):
 
     def note(self, numbers: NDArray[np.int64], lows: Floats, highs: Floats) -> None:
         """Files batches at their places. Raises ValueError for a batch that was filed before."""
-        if np.isin(numbers, self.numbers).any():
-            raise ValueError(
-                f"{type(self).__name__} has seen batch {numbers[np.isin(numbers, self.numbers)][0]} before"
-            )
+        again = numbers[np.isin(numbers, self.numbers)]
+        if again.size:
+            raise ValueError(f"{type(self).__name__} has seen batch {again[0]} before")
         if self.numbers.size:
             self.check_shape(lows[0])
             lows, highs = np.concatenate([self.lows, lows]), np.concatenate([self.highs, highs])
