@@ -189,7 +189,12 @@ _ZERO_TO_ONE = ("Hardsigmoid", "hardsigmoid", "hardsigmoid_", "Sigmoid", "sigmoi
 _MINUS_ONE_TO_ONE = ("Tanh", "tanh", "tanh_")
 
 
-def _default_mapping(qconfig: QConfig, backend: str, weight: Any, unit: Any, symmetric_unit: Any) -> QConfigMapping:
+def _default_mapping(qconfig: QConfig, backend: str, kind: str) -> QConfigMapping:
+    """kind: "observer" or "fake_quant", the end of the names of the presets to take."""
+    weight, unit, symmetric_unit = (
+        getattr(presets, f"default_{name}_{kind}")
+        for name in ("weight", "fixed_qparams_range_0to1", "fixed_qparams_range_neg1to1")
+    )
     special = {
         ("reshape",): presets.default_reuse_input_qconfig,
         # FBGEMM has no transposed convolution with weight scales per channel
@@ -210,21 +215,9 @@ def get_default_qconfig_mapping(backend: str = "x86", version: int = 0) -> QConf
     >>> get_default_qconfig_mapping().resolve("gate", {"Sigmoid": 0}).activation().qparams().scale
     array(0.00390625, dtype=float32)
     """
-    return _default_mapping(
-        presets.get_default_qconfig(backend, version),
-        backend,
-        presets.default_weight_observer,
-        presets.default_fixed_qparams_range_0to1_observer,
-        presets.default_fixed_qparams_range_neg1to1_observer,
-    )
+    return _default_mapping(presets.get_default_qconfig(backend, version), backend, "observer")
 
 
 def get_default_qat_qconfig_mapping(backend: str = "x86", version: int = 1) -> QConfigMapping:
     """The same for quantization-aware training, with `get_default_qat_qconfig`."""
-    return _default_mapping(
-        presets.get_default_qat_qconfig(backend, version),
-        backend,
-        presets.default_weight_fake_quant,
-        presets.default_fixed_qparams_range_0to1_fake_quant,
-        presets.default_fixed_qparams_range_neg1to1_fake_quant,
-    )
+    return _default_mapping(presets.get_default_qat_qconfig(backend, version), backend, "fake_quant")
