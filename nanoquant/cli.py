@@ -26,13 +26,7 @@ from .numerics import ENGINES, Profile
 
 def info() -> dict[str, Any]:
     """What this installation is and can do."""
-    spaces = {
-        "nn": nn,
-        "nn.intrinsic": intrinsic,
-        "nn.qat": qat,
-        "nn.quantized": quantized,
-        "nn.quantized.dynamic": quantized.dynamic,
-    }
+    spaces = (nn, intrinsic, qat, quantized, quantized.dynamic)
     return {
         "nanoquant": __version__,
         "python": platform.python_version(),
@@ -47,7 +41,7 @@ def info() -> dict[str, Any]:
         "engine": backend.engine,
         "profiles": [profile.name for profile in Profile],
         "observers": _classes(observers, observers.Observer),
-        "modules": {name: _classes(space, Module) for name, space in spaces.items()},
+        "modules": {space.__name__.removeprefix("nanoquant."): _classes(space, Module) for space in spaces},
     }
 
 
@@ -64,16 +58,17 @@ def print_info(options: argparse.Namespace) -> None:
         print(json.dumps(facts, indent=2))
         return
     for name, fact in facts.items():
-        if name == "kernels":
-            print("kernels:")
-            for isa, status in fact.items():
-                print(f"  {isa:20} " + ", ".join(f"{kernel} {how}" for kernel, how in status.items()))
-        elif isinstance(fact, dict):
-            print(f"{name}:")
-            for key, value in fact.items():
-                print(f"  {key:20} {', '.join(value) if isinstance(value, list) else value}")
+        if isinstance(fact, dict):
+            print(f"{name}:", *(f"  {key:20} {_words(value)}" for key, value in fact.items()), sep="\n")
         else:
-            print(f"{name}: {', '.join(fact) if isinstance(fact, list) else fact}")
+            print(f"{name}: {_words(fact)}")
+
+
+def _words(fact: Any) -> str:
+    """A fact on one line."""
+    if isinstance(fact, dict):
+        fact = [f"{key} {value}" for key, value in fact.items()]
+    return ", ".join(fact) if isinstance(fact, list) else str(fact)
 
 
 def run_demo(options: argparse.Namespace) -> None:
