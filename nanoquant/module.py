@@ -254,11 +254,8 @@ class Module:
         another shape; then nothing has been changed.
         """
         own = self.state_dict()
-        missing, unexpected = [k for k in own if k not in state], [k for k in state if k not in own]
-        problems = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"unexpected: {', '.join(unexpected)}"] * bool(
-            unexpected
-        )
-        problems = problems if strict else []
+        strays = {"missing": [k for k in own if k not in state], "unexpected": [k for k in state if k not in own]}
+        problems = [f"{what}: {', '.join(paths)}" for what, paths in strays.items() if paths and strict]
         values = {path: np.asarray(value) for path, value in state.items() if path in own}
         modules = dict(self.named_modules())
         for path, value in values.items():
