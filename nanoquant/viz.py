@@ -224,17 +224,13 @@ def clips(panels: Mapping[str, tuple[ArrayLike, float, float]], columns: int) ->
 
 def _figure(width: float, height: float, columns: int = 1, rows: int = 1, **more: Any) -> tuple[Figure, NDArray[Any]]:
     """A figure with rows x columns axes. pyplot forgets it: the caller owns it, and a notebook shows it once."""
-    pyplot, size = _pyplot(), (width, height)
+    try:
+        import matplotlib.pyplot as pyplot
+    except ImportError as error:
+        raise ImportError("drawing needs matplotlib: pip install nanoquant[plot]") from error
+    size = (width, height)
     figure, axes = pyplot.subplots(rows, columns, figsize=size, dpi=75, squeeze=False, layout="constrained", **more)
     for ax in axes.flat:
         ax.spines[["top", "right"]].set_visible(False)
     pyplot.close(figure)
     return figure, axes
-
-
-def _pyplot() -> Any:
-    try:
-        import matplotlib.pyplot as pyplot
-    except ImportError as error:
-        raise ImportError("drawing needs matplotlib: pip install nanoquant[plot]") from error
-    return pyplot
