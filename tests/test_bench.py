@@ -6,6 +6,7 @@ import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -170,11 +171,25 @@ def test_ours_is_the_layer_that_the_data_describe(text: str) -> None:
 
 def test_turns_are_taken_in_every_round() -> None:
     order: list[str] = []
-    times = timing.interleave({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=4, rest=0.0)
+    times = timing.interleave({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=4, settles=False)
     assert {name: array.shape for name, array in times.items()} == {"a": (4,), "b": (4,)}
     assert all((array > 0).all() for array in times.values())
     turns = "".join(name for name, _ in itertools.groupby(order))
     assert turns == "abababa"  # calibration; then rounds ab, ba, ab, ba, whose equal neighbours are one here
+
+
+@pytest.mark.parametrize(("spins", "waits"), [(0, 1), (3, 4), (1000, 250)])
+def test_a_turn_waits_for_idle_workers_that_spin(monkeypatch: pytest.MonkeyPatch, spins: int, waits: int) -> None:
+    """For as long as the process computes while the caller sleeps, and not for ever."""
+    slept: list[float] = []
+    clock = SimpleNamespace(
+        sleep=slept.append,
+        perf_counter=lambda: sum(slept),
+        process_time=lambda: sum(slept[:spins]),
+    )
+    monkeypatch.setattr(timing, "time", clock)
+    timing.settle(seconds=250 * timing.REST - 1e-9)
+    assert len(slept) == waits
 
 
 def test_peers_are_found_or_their_absence_explained(monkeypatch: pytest.MonkeyPatch) -> None:

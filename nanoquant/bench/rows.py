@@ -58,7 +58,7 @@ class Bench:
 
     def row(self, shape: Shape) -> Row | str:
         """Times one shape on ours and the peers; the reason, when we have no such operator."""
-        data, rest = Data(shape, self.full_range), 3e-3 if self.threads > 1 else 0.0
+        data = Data(shape, self.full_range)
         try:
             own = ours(data)
         except AttributeError as error:
@@ -78,7 +78,7 @@ class Bench:
                 continue
             errors[name] = float(np.abs(peer.integers(peer.run()).reshape(expected.shape) - expected).mean())
             runs[name] = peer.run
-        times = interleave(runs, self.rounds, rest)
+        times = interleave(runs, self.rounds, settles=self.threads > 1)
         shortest, low, middle, high = (float(q) for q in np.percentile(times["ours"], (0, 25, 50, 75)))
         if self.minima:
             seconds, ratio = shortest, {name: float(times[name].min()) / shortest for name in runs}

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 Run = Callable[[], object]
 TURN = 2e-3  # seconds
+REST = 2e-3
 
 
 def seconds_per_call(run: Run, calls: int = 1) -> float:
@@ -36,16 +37,28 @@ def best(run: Run, seconds: float = 0.03) -> float:
     return shortest
 
 
-def interleave(runs: Mapping[str, Run], rounds: int, rest: float) -> dict[str, NDArray[np.float64]]:
+def settle(seconds: float = 0.5) -> None:
+    """Waits until no thread of this process computes. Idle workers of some libraries spin for a tenth of a second, on the
+    cores that the next in turn needs."""
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        before = time.process_time()
+        time.sleep(REST)
+        if time.process_time() - before < REST / 4:
+            return
+
+
+def interleave(runs: Mapping[str, Run], rounds: int, settles: bool) -> dict[str, NDArray[np.float64]]:
     """Seconds per call, for each run and round. A turn of several calls begins with one that is not counted.
 
-    rest: seconds before each turn, in which the threads of the one before go to sleep.
+    settles: each turn waits until the threads of the one before sleep.
     """
     names, times = list(runs), {name: np.empty(rounds) for name in runs}
     calls = {name: max(1, round(TURN / min(seconds_per_call(runs[name]) for _ in range(3)))) for name in names}
     for i in range(rounds):
         for name in names[i % len(names) :] + names[: i % len(names)]:
-            time.sleep(rest)
+            if settles:
+                settle()
             if calls[name] > 1:
                 runs[name]()
             times[name][i] = seconds_per_call(runs[name], calls[name])
