@@ -26,50 +26,33 @@ typedef struct {
     uint8_t spread[NQ_SPREAD_QUADS][NQ_STRIP * NQ_QUAD];
 } plan;
 
-/* Walks the rows in order: two additions a row, and multiplications where a line ends. */
+/* Where a row lies, and how many follow it at equal distances, itself included. */
 typedef struct {
-    const nq_gemm *g;
-    int64_t row, image, z, y, left;      /* `left` rows of this line, this one included */
     const uint8_t *in;
     uint8_t *out;
-} walker;
+    int64_t left;
+} place;
 
-static void start_line(walker *w, int64_t x) {
-    const nq_gemm *g = w->g;
-    const int64_t *i = g->in_stride, *o = g->out_stride;
-    w->left = g->out_size[2] - x;
-    w->in = g->base + w->image * i[0] + w->z * i[1] + w->y * i[2] + x * i[3];
-    w->out = g->out + w->image * o[0] + w->z * o[1] + w->y * o[2] + x * o[3];
+static place find_row(const nq_gemm *g, int64_t row) {
+    const int64_t *size = g->out_size, *o = g->out_stride, line = row / size[2], plane = line / size[1];
+    const int64_t x = row % size[2], y = line % size[1], z = plane % size[0], image = plane / size[0];
+    place at = {nq_row(g, row), g->out + image * o[0] + z * o[1] + y * o[2] + x * o[3], size[2] - x};
+    if (row >= g->tail_row)
+        at.in = g->tail + (at.in - g->tail_start);
+    else
+        at.left = nq_min(at.left, g->tail_row - row);
+    return at;
 }
 
-static walker walk_from(const nq_gemm *g, int64_t row) {
-    const int64_t line = row / g->out_size[2], plane = line / g->out_size[1];
-    walker w = {.g = g, .row = row, .image = plane / g->out_size[0]};
-    w.z = plane % g->out_size[0];
-    w.y = line % g->out_size[1];
-    start_line(&w, row % g->out_size[2]);
-    return w;
-}
+static const place before_row = {.left = 1};
 
-static const uint8_t *input_of(const walker *w) {
-    return w->row < w->g->tail_row ? w->in : w->g->tail + (w->in - w->g->tail_start);
-}
-
-static void next_row(walker *w) {
-    const nq_gemm *g = w->g;
-    w->row++;
-    w->in += g->in_stride[3];
-    w->out += g->out_stride[3];
-    if (--w->left > 0 || w->row == g->rows)
-        return;
-    if (++w->y == g->out_size[1]) {
-        w->y = 0;
-        if (++w->z == g->out_size[0]) {
-            w->z = 0;
-            w->image++;
-        }
-    }
-    start_line(w, 0);
+/* Where `row` lies, if `at` is the row before it, or before_row: two additions, and divisions where a line ends. */
+static place next_row(const nq_gemm *g, place at, int64_t row) {
+    if (--at.left == 0)
+        return find_row(g, row);
+    at.in += g->in_stride[3];
+    at.out += g->out_stride[3];
+    return at;
 }
 
 static int64_t strip_bytes(const nq_packed *p) { return p->weight_bytes / ((int64_t)p->blocks * p->strips); }
@@ -100,17 +83,17 @@ static void run_item(void *context, int64_t item) {
     tile.weights = (const uint8_t *)p->weights + (block * p->strips + strip) * tile.strip_bytes;
     const int64_t input = p->shape.in_channels / p->blocks * block;
     const int64_t output = (block * block_outputs + strip * NQ_STRIP) * nq_element(g->epilogue);
-    walker w = walk_from(g, first);
-    for (int64_t i = 0; i < tiles; i++) {
-        const int64_t row = w.row;
-        tile.row_count = first + (i + 1) * count / tiles - row;
-        for (int64_t r = 0; r < tile.row_count; r++, next_row(&w)) {
-            tile.rows[r] = input_of(&w) + input;
-            tile.out[r] = w.out + output;
+    place at = before_row;
+    for (int64_t i = 0, row = first; i < tiles; i++) {
+        tile.row_count = count / tiles + (i < count % tiles);
+        for (int64_t r = 0; r < tile.row_count; r++, row++) {
+            at = next_row(g, at, row);
+            tile.rows[r] = at.in + input;
+            tile.out[r] = at.out + output;
         }
         if (p->zero_point)
             for (int64_t r = 0; r < tile.row_count; r++)
-                tile.row_sum[r] = g->row_sums[block * g->rows + row + r];
+                tile.row_sum[r] = g->row_sums[block * g->rows + row - tile.row_count + r];
         plan_->isa->gemm[p->spread ? 0 : strips][tile.row_count](&tile);
     }
 }
@@ -120,15 +103,15 @@ static void sum_rows(void *context, int64_t chunk) {
     const plan *plan_ = context;
     const nq_gemm *g = plan_->g;
     const nq_packed *p = g->packed;
-    walker w = walk_from(g, chunk * SUM_ROWS);
-    for (; w.row < nq_min(g->rows, (chunk + 1) * SUM_ROWS); next_row(&w)) {
-        const uint8_t *pixel = input_of(&w);
+    place at = before_row;
+    for (int64_t row = chunk * SUM_ROWS; row < nq_min(g->rows, (chunk + 1) * SUM_ROWS); row++) {
+        at = next_row(g, at, row);
         for (int64_t block = 0; block < p->blocks; block++) {
             int32_t sum = 0;
             for (int64_t tap = 0; tap < p->taps; tap++)
                 sum += (int32_t)plan_->isa->rows->sum_bytes(
-                    pixel + g->taps[tap] + p->shape.in_channels / p->blocks * block, p->run);
-            g->row_sums[block * g->rows + w.row] = sum;
+                    at.in + g->taps[tap] + p->shape.in_channels / p->blocks * block, p->run);
+            g->row_sums[block * g->rows + row] = sum;
         }
     }
 }
