@@ -38,32 +38,32 @@ INLINE __m256i DOT(__m256i acc, __m256i a, const __m256i *w) {
 enum { SCRATCH_QUADS = 256, SCRATCH_PAD = 8 };       /* the pad keeps rows out of each other's cache sets */
 
 typedef struct {
-    int32_t pairs[TILE_ROWS][2 * SCRATCH_QUADS + SCRATCH_PAD];       /* (a0, a2), (a1, a3) of each quad */
+    uint32_t pairs[2][TILE_ROWS][SCRATCH_QUADS + SCRATCH_PAD];       /* (a0, a2), and (a1, a3), of each quad */
     int64_t quads;               /* in the scratch */
     int64_t before;              /* quads of each row that came before these */
     int64_t tap, quad;           /* what comes next */
-    int is_last;
     __m256i sums[TILE_VECTORS][TILE_ROWS];               /* of those before */
 } widened;
 
-static void widen(const uint8_t *a, int64_t quads, int32_t *pairs) {
-    const __m128i order = _mm_setr_epi8(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15);
+static void widen(const uint8_t *a, int64_t quads, uint32_t *even, uint32_t *odd) {
+    const __m256i low = _mm256_set1_epi16(0x00FF);
     int64_t quad = 0;
-    for (; quad + 4 <= quads; quad += 4) {
-        __m128i bytes = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(a + 4 * quad)), order);
-        _mm256_storeu_si256((__m256i *)(pairs + 2 * quad), _mm256_cvtepu8_epi16(bytes));
+    for (; quad + 8 <= quads; quad += 8) {
+        const __m256i bytes = _mm256_loadu_si256((const __m256i *)(a + 4 * quad));
+        _mm256_storeu_si256((__m256i *)(even + quad), _mm256_and_si256(bytes, low));
+        _mm256_storeu_si256((__m256i *)(odd + quad), _mm256_srli_epi16(bytes, 8));
     }
-    for (; quad < quads; quad++) {
-        pairs[2 * quad] = a[4 * quad] | a[4 * quad + 2] << 16;
-        pairs[2 * quad + 1] = a[4 * quad + 1] | a[4 * quad + 3] << 16;
+    for (uint32_t bytes; quad < quads; quad++) {
+        __builtin_memcpy(&bytes, a + 4 * quad, 4);
+        even[quad] = bytes & 0x00FF00FF;
+        odd[quad] = bytes >> 8 & 0x00FF00FF;
     }
 }
 
 INLINE void add_widened(const nq_tile *t, const widened *s, int64_t first, __m256i acc[][TILE_ROWS], const int rows,
                         const int vectors) {
     const uint8_t *strip = t->weights + first / 2 * t->strip_bytes + s->before * NQ_STRIP * NQ_QUAD;
-    const int32_t *a = s->pairs[0];
-    for (int64_t quad = 0; quad < s->quads; quad++, a += 2, strip += NQ_STRIP * NQ_QUAD)
+    for (int64_t quad = 0; quad < s->quads; quad++, strip += NQ_STRIP * NQ_QUAD)
         UNROLL for (int odd = 0; odd < 2; odd++)
             UNROLL for (int j = 0; j < vectors; j += 2) {
                 const __m256i *w = (const __m256i *)(strip + j / 2 * t->strip_bytes);
@@ -72,7 +72,7 @@ INLINE void add_widened(const nq_tile *t, const widened *s, int64_t first, __m25
                     w0 = _mm256_slli_epi16(w0, 8), w1 = _mm256_slli_epi16(w1, 8);
                 w0 = _mm256_srai_epi16(w0, 8), w1 = _mm256_srai_epi16(w1, 8);
                 UNROLL for (int i = 0; i < rows; i++) {
-                    __m256i pair = broadcast_quad(a + i * (2 * SCRATCH_QUADS + SCRATCH_PAD) + odd);
+                    const __m256i pair = broadcast_quad(&s->pairs[odd][i][quad]);
                     acc[j][i] = add(acc[j][i], _mm256_madd_epi16(pair, w0));
                     if (vectors > 1)
                         acc[j + 1][i] = add(acc[j + 1][i], _mm256_madd_epi16(pair, w1));
@@ -87,10 +87,7 @@ INLINE void widened_part(const nq_tile *t, widened *s, int64_t first, const int 
     else
         copy_part(acc, PART(s->sums + first), rows, vectors);
     add_widened(t, s, first, acc, rows, vectors);
-    if (s->is_last)
-        end_part(t, first, PART(acc), rows, vectors);
-    else
-        copy_part(s->sums + first, PART(acc), rows, vectors);
+    copy_part(s->sums + first, PART(acc), rows, vectors);
 }
 
 /* Spreading widens, too, since an index above 127 means a zero byte:
@@ -128,7 +125,8 @@ static void fill(const nq_tile *t, widened *s) {
     while (s->tap < t->tap_count && s->quads < SCRATCH_QUADS) {
         const int64_t room = SCRATCH_QUADS - s->quads, left = t->quads - s->quad, quads = left < room ? left : room;
         for (int64_t i = 0; i < t->row_count; i++)
-            widen(t->rows[i] + t->taps[s->tap] + 4 * s->quad, quads, s->pairs[i] + 2 * s->quads);
+            widen(t->rows[i] + t->taps[s->tap] + 4 * s->quad, quads, s->pairs[0][i] + s->quads,
+                  s->pairs[1][i] + s->quads);
         s->quads += quads;
         s->quad += quads;
         if (s->quad == t->quads) {
@@ -136,7 +134,6 @@ static void fill(const nq_tile *t, widened *s) {
             s->quad = 0;
         }
     }
-    s->is_last = s->tap == t->tap_count;
 }
 
 INLINE void widened_tile(const nq_tile *t, const int rows) {
@@ -145,7 +142,8 @@ INLINE void widened_tile(const nq_tile *t, const int rows) {
     do {
         fill(t, &s);
         FOR_PARTS(t, rows, widened_part, t, &s);
-    } while (!s.is_last);
+    } while (s.tap < t->tap_count);
+    store_sums(t, 0, PART(s.sums), (int)((t->columns + 7) >> 3));
 }
 
 INLINE void tile(const nq_tile *t, const int rows) {
