@@ -13,16 +13,10 @@
 #include "epilogue_256.h"
 
 INLINE __m256i requantize_span(const __m256i acc[4], const nq_segment *s, const int form) {
-    const nq_epilogue *e = s->epilogue;
-    const __m256i zero_point = _mm256_set1_epi16((int16_t)e->zero_point);
-    const __m256i lowest = _mm256_set1_epi8((char)((int32_t)e->lo + e->zero_point));
     __m256i y[4];
     UNROLL for (int g = 0; g < 4; g++)
-        y[g] = requantize_below(acc[g], e, s->channel + 8 * g, form);
-    __m256i low = _mm256_adds_epi16(_mm256_packs_epi32(y[0], y[1]), zero_point);
-    __m256i high = _mm256_adds_epi16(_mm256_packs_epi32(y[2], y[3]), zero_point);
-    __m256i bytes = _mm256_max_epu8(_mm256_packus_epi16(low, high), lowest);
-    return _mm256_xor_si256(bytes, _mm256_set1_epi8((char)e->y_flip));
+        y[g] = requantize_below(acc[g], s->epilogue, s->channel + 8 * g, form);
+    return to_bytes(y, s->epilogue);
 }
 
 INLINE void store_span(__m256i bytes, const nq_segment *s, uint8_t *out) {

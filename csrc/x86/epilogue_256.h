@@ -1,6 +1,6 @@
-/* epilogue_256.h: from accumulators to outputs, 16 channels of one pixel in two 256-bit registers.
+/* epilogue_256.h: from accumulators to outputs, 16 channels of each of two pixels in four 256-bit registers.
  *
- *     int32  0..7 | 8..15  --form A, B, D-->  float  --clamp, rint-->  int32  --packs, + zero_point, packus-->  16 bytes
+ *     int32  0..7 | 8..15  --form A, B, D-->  float  --clamp, rint-->  int32  --packs, + zero_point, packus-->  bytes
  *                          --form C, in int64-->  int32  --------^
  *
  * Whoever has a tile's sums in registers includes it between BEGIN_TARGET and END_TARGET. `form` is a constant wherever
@@ -105,19 +105,37 @@ INLINE void store_some(uint8_t *out, __m256i values, int64_t count) {
     _mm256_maskstore_epi32((int *)out, _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count), index), values);
 }
 
-INLINE void store_row_8bit(__m256i first, __m256i second, const nq_epilogue *e, int64_t channel, int64_t columns,
-                           uint8_t *out, const int form) {
-    __m256i words = _mm256_packs_epi32(requantize_below(first, e, channel, form),
-                                       requantize_below(second, e, channel + 8, form));
-    words = _mm256_adds_epi16(words, _mm256_set1_epi16((int16_t)e->zero_point));
-    words = _mm256_permute4x64_epi64(words, 0xD8);       /* packs works in 128-bit lanes: 0 8 4 12 -> 0 4 8 12 */
-    __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-    bytes = _mm_max_epu8(bytes, _mm_set1_epi8((char)((int32_t)e->lo + e->zero_point)));
-    bytes = _mm_xor_si128(bytes, _mm_set1_epi8((char)e->y_flip));
+/* Four times 8 such steps to 32 bytes: half a 128-bit lane of y[0], of y[1], of y[2], of y[3], and so with the other. */
+INLINE __m256i to_bytes(const __m256i y[4], const nq_epilogue *e) {
+    const __m256i zero_point = _mm256_set1_epi16((int16_t)e->zero_point);
+    const __m256i lowest = _mm256_set1_epi8((char)((int32_t)e->lo + e->zero_point));
+    __m256i low = _mm256_adds_epi16(_mm256_packs_epi32(y[0], y[1]), zero_point);
+    __m256i high = _mm256_adds_epi16(_mm256_packs_epi32(y[2], y[3]), zero_point);
+    __m256i bytes = _mm256_max_epu8(_mm256_packus_epi16(low, high), lowest);
+    return _mm256_xor_si256(bytes, _mm256_set1_epi8((char)e->y_flip));
+}
+
+INLINE void store_channels(uint8_t *out, __m128i bytes, int64_t columns) {
     if (columns >= NQ_STRIP)
         _mm_storeu_si128((__m128i *)out, bytes);
     else
         store_bytes(out, bytes, columns);
+}
+
+/* A strip of a pixel: where its channels are in the tables, how many are stored, and where. */
+typedef struct {
+    int64_t channel, columns;
+    uint8_t *out;
+} strip_place;
+
+/* Channels 0..3 and 8..11 of both pixels are in the low lane, 4..7 and 12..15 in the high one, until vpermd sorts them. */
+INLINE void store_two_8bit(const __m256i acc[4], const nq_epilogue *e, const strip_place at[2], const int form) {
+    __m256i y[4];
+    UNROLL for (int i = 0; i < 4; i++)
+        y[i] = requantize_below(acc[i], e, at[i / 2].channel + 8 * (i % 2), form);
+    const __m256i bytes = _mm256_permutevar8x32_epi32(to_bytes(y, e), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    store_channels(at[0].out, _mm256_castsi256_si128(bytes), at[0].columns);
+    store_channels(at[1].out, _mm256_extracti128_si256(bytes, 1), at[1].columns);
 }
 
 INLINE __m256 to_float(__m256i acc, const nq_epilogue *e, int64_t channel) {
@@ -130,23 +148,24 @@ INLINE __m256 to_float(__m256i acc, const nq_epilogue *e, int64_t channel) {
     return _mm256_max_ps(value, _mm256_set1_ps(e->lo));
 }
 
-INLINE void store_row_32bit(__m256i first, __m256i second, const nq_epilogue *e, int64_t channel, int64_t columns,
-                            uint8_t *out) {
+INLINE void store_32bit(__m256i first, __m256i second, const nq_epilogue *e, strip_place at) {
     if (e->form != NQ_FORM_ACCUMULATOR) {
-        first = _mm256_castps_si256(to_float(first, e, channel));
-        second = _mm256_castps_si256(to_float(second, e, channel + 8));
+        first = _mm256_castps_si256(to_float(first, e, at.channel));
+        second = _mm256_castps_si256(to_float(second, e, at.channel + 8));
     }
-    store_some(out, first, columns);
-    store_some(out + 32, second, columns - 8);
+    store_some(at.out, first, at.columns);
+    store_some(at.out + 32, second, at.columns - 8);
 }
 
-/* One pixel of one strip: accumulators of channels 0..7 and 8..15 to outputs. */
-INLINE void store_row(__m256i first, __m256i second, const nq_epilogue *e, int64_t channel, int64_t columns, uint8_t *out,
-                      const int form) {
-    if (form < NQ_FORM_ACCUMULATOR)
-        store_row_8bit(first, second, e, channel, columns, out, form);
-    else
-        store_row_32bit(first, second, e, channel, columns, out);
+/* Two strips of pixels: accumulators of channels 0..7 and 8..15 of each to outputs. They may be the same. */
+INLINE void store_two(const __m256i acc[4], const nq_epilogue *e, const strip_place at[2], const int form) {
+    if (form < NQ_FORM_ACCUMULATOR) {
+        store_two_8bit(acc, e, at, form);
+    } else {
+        store_32bit(acc[0], acc[1], e, at[0]);
+        if (at[1].out != at[0].out)
+            store_32bit(acc[2], acc[3], e, at[1]);
+    }
 }
 
 #endif

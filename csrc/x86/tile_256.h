@@ -53,6 +53,7 @@ INLINE void add_dots(const nq_tile *t, int64_t first, __m256i acc[][TILE_ROWS], 
     const uint8_t *strip = t->weights + first / 2 * t->strip_bytes;
     for (int64_t tap = 0; tap < t->tap_count; tap++) {
         const uint8_t *a[TILE_ROWS];
+        __asm__ volatile("" : : : "memory");     /* reads rows[i] again, rather than keep copies on the stack */
         UNROLL for (int i = 0; i < rows; i++)
             a[i] = t->rows[i] + t->taps[tap];
         for (int64_t quad = 0; quad < t->quads; quad++, strip += NQ_STRIP * NQ_QUAD) {
@@ -90,15 +91,25 @@ INLINE void add_spread(const nq_tile *t, int64_t vector, __m256i acc[][TILE_ROWS
     }
 }
 
+INLINE strip_place place_of(const nq_tile *t, int64_t vector, int64_t row, const int form) {
+    const int64_t column = 8 * vector, element = form < NQ_FORM_ACCUMULATOR ? 1 : 4;
+    return (strip_place){t->channel + column, t->columns - column, t->out[row] + column * element};
+}
+
+/* Two strips at a time: of two rows, or of a lone row. What is left over is stored twice. */
 INLINE void store_all(const nq_tile *t, int64_t first, const __m256i sums[][TILE_ROWS], int vectors, const int form) {
     const nq_epilogue e = *t->epilogue;  /* a copy, which the stores to `out` cannot change */
-    const int64_t element = form < NQ_FORM_ACCUMULATOR ? 1 : 4;
-    for (int j = 0; j < vectors; j += 2) {
-        const int64_t column = 8 * (first + j);
-        for (int64_t i = 0; i < t->row_count; i++)
-            store_row(sums[j][i], sums[vectors == 1 ? 0 : j + 1][i], &e, t->channel + column, t->columns - column,
-                      t->out[i] + column * element, form);
-    }
+    const int64_t last_row = t->row_count - 1;
+    const int step = last_row == 0 ? 4 : 2;
+    for (int j = 0; j < vectors; j += step)
+        for (int64_t i = 0; i <= last_row; i += 2) {
+            const int j2 = last_row == 0 && j + 2 < vectors ? j + 2 : j;
+            const int64_t i2 = i < last_row ? i + 1 : i;
+            const strip_place at[2] = {place_of(t, first + j, i, form), place_of(t, first + j2, i2, form)};
+            const __m256i two[4] = {sums[j][i], sums[j + 1 < vectors ? j + 1 : j][i], sums[j2][i2],
+                                    sums[j2 + 1 < vectors ? j2 + 1 : j2][i2]};
+            store_two(two, &e, at, form);
+        }
 }
 
 /* Takes a part's sums from memory: unrolled over rows, this code would be so long that compilers keep the accumulators of
@@ -122,8 +133,21 @@ INLINE void copy_part(__m256i to[][TILE_ROWS], const __m256i from[][TILE_ROWS], 
         to[k / rows][k % rows] = from[k / rows][k % rows];
 }
 
+/* The commonest epilogue of a whole strip takes its sums from their registers. */
 INLINE void end_part(const nq_tile *t, int64_t first, const __m256i acc[][TILE_ROWS], const int rows,
                      const int vectors) {
+    if (vectors == 2 && t->columns >= 8 * first + NQ_STRIP && t->epilogue->form == NQ_FORM_A) {
+        const nq_epilogue e = *t->epilogue;
+        const int64_t channel = t->channel + 8 * first;
+        UNROLL for (int i = 0; i < rows; i += 2) {
+            const int i2 = i + 1 < rows ? i + 1 : i;
+            const strip_place at[2] = {{channel, NQ_STRIP, t->out[i] + 8 * first},
+                                       {channel, NQ_STRIP, t->out[i2] + 8 * first}};
+            const __m256i two[4] = {acc[0][i], acc[1][i], acc[0][i2], acc[1][i2]};
+            store_two(two, &e, at, NQ_FORM_A);
+        }
+        return;
+    }
     __m256i sums[TILE_VECTORS][TILE_ROWS];
     copy_part(sums, acc, rows, vectors);
     store_sums(t, first, PART(sums), vectors);
@@ -151,7 +175,7 @@ INLINE void spread_tile(const nq_tile *t, const int rows, const int widens) {
 #define FOR_PARTS(t, rows, CALL, ...)                                                                                  \
     do {                                                                                                               \
         const int wide_ = (rows) == 1 ? 8 : (rows) == 2 ? 4 : 2;                                                       \
-        const int64_t vectors_ = ((t)->columns + 7) / 8;                                                               \
+        const int64_t vectors_ = ((t)->columns + 7) >> 3;                                                              \
         int64_t first_ = 0;                                                                                            \
         for (; wide_ > 2 && first_ + wide_ - 1 <= vectors_; first_ += wide_)                                           \
             CALL(__VA_ARGS__, first_, rows, wide_);                                                                    \
