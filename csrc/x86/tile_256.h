@@ -13,8 +13,8 @@
  *
  *     rows   vectors   accumulators   weights   activations
  *       1       8           8            1           1        many streams of weights: they come from far
- *      2, 3     4         8, 12          1          2, 3
- *     4 - 6     2         8 - 12         2           1
+ *       2       4           8            1           2
+ *     3 - 6     2         6 - 12         2           1
  *
  * What is left is computed two vectors at a time, and one if its eight channels are enough. */
 #ifndef NQ_TILE_256_H
