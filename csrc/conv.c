@@ -15,12 +15,13 @@
  *
  * An input whose padding is read is copied once into such a haloed workspace, a few images at a time, so that the copy
  * is still in the cache when it is read; the phases of a transposed convolution (phase.c) share it. So is an int8 input,
- * whose sign bit the copy flips, and one whose rows are copied once more (patches.c). Any other is read where it lies.
+ * whose sign bit the copy flips. Any other is read where it lies.
  *
  * Micro-kernels read whole quads, or 16 bytes (nq_run_read), and so some beyond a run. The workspace has slack for that. In
  * a foreign array those bytes may lie beyond its end, for the last few rows: these are read from a copy of the array's tail.
  *
- * A depthwise layer's input gets no halo (dwconv.c): in place of tap offsets, its workspace holds a line of zero points.
+ * The input of a depthwise layer (dwconv.c), or of one in patches (patches.c), gets no halo: in place of tap offsets, its
+ * workspace holds a line of zero points.
  *
  * The workspace:   [ tap offsets ] [ haloed images or tail | slack ] [ patches ] [ row sums ]                         */
 #include "framework.h"
@@ -42,6 +43,9 @@ typedef struct {
     int64_t taps_bytes, input_bytes, patches_bytes, sums_bytes;      /* sections of the workspace */
 } geometry;
 
+/* Whether a layer's input needs no halo, and its workspace a line of zero points in place of tap offsets. */
+static int in_place(const nq_packed *p) { return p->depthwise || p->pieces; }
+
 /* A phase's outputs along an axis. */
 static int64_t phase_size(const nq_axis *a, int64_t out_size) {
     return out_size <= a->out_first ? 0 : (out_size - 1 - a->out_first) / a->out_step + 1;
@@ -53,7 +57,7 @@ static void measure_axis(geometry *g, int axis) {
     int64_t end = g->size[axis];
     g->out_size[axis] = nq_out_size(s, axis, g->size[axis]);
     g->padded[axis] = end;
-    if (g->packed->depthwise)
+    if (in_place(g->packed))
         return;
     for (int phase = 0; phase < g->phases; phase++) {
         const nq_axis a = nq_phase_axis(s, phase, axis);
@@ -96,9 +100,6 @@ static int64_t reach(const geometry *g, const nq_packed *p) {
            (int64_t)(p->blocks - 1) * (g->channels / p->blocks);
 }
 
-/* Contiguous runs that one output pixel reads. A single one starts at the pixel's base. */
-static int64_t runs(const nq_packed *p) { return p->pieces ? p->pieces : p->taps; }
-
 /* 0 when a size is impossible. */
 static int measure(geometry *g, const nq_layer *layer) {
     const nq_packed *p = layer->packed;
@@ -109,7 +110,7 @@ static int measure(geometry *g, const nq_layer *layer) {
     *g = (geometry){.packed = p, .epilogue = e, .batch = batch, .size = {size[0], size[1], size[2]}};
     g->phases = nq_phase_count(&p->shape);
     g->channels = p->shape.in_channels;
-    g->copies = e->x_flip != 0 || p->pieces > 1 || (p->depthwise && nq_dwconv_overreads(p));
+    g->copies = e->x_flip != 0 || (p->depthwise && nq_dwconv_overreads(p));
     for (int axis = 0; axis < 3; axis++) {
         measure_axis(g, axis);
         g->copies |= g->padded[axis] > g->size[axis];
@@ -124,16 +125,17 @@ static int measure(geometry *g, const nq_layer *layer) {
     for (int phase = 0; phase < g->phases; phase++) {
         if (p[phase].phase != phase)
             return 0;
-        if (p->depthwise) {
+        if (in_place(p)) {
             g->taps_bytes = nq_round_up(g->size[2] * g->channels + SLACK, ALIGNMENT);
             continue;
         }
-        if (runs(p + phase) > 1)
-            g->taps_bytes = nq_max(g->taps_bytes, nq_round_up(runs(p + phase) * 8, ALIGNMENT));
+        if (p[phase].taps > 1)
+            g->taps_bytes = nq_max(g->taps_bytes, nq_round_up((int64_t)p[phase].taps * 8, ALIGNMENT));
         if (!g->copies && reads_beyond(p + phase))
             g->input_bytes = nq_max(g->input_bytes, nq_round_up(reach(g, p + phase) + SLACK, ALIGNMENT));
     }
-    g->patches_bytes = nq_round_up(nq_patches_size(p), ALIGNMENT);
+    if (p->pieces)
+        g->patches_bytes = nq_round_up(nq_patches_size(p, g->out_size[2]), ALIGNMENT);
     if (p->zero_point && !p->depthwise)
         g->sums_bytes = nq_round_up(g->images * g->out_size[0] * g->out_size[1] * g->out_size[2] * p->blocks * 4,
                                     ALIGNMENT);
@@ -200,7 +202,7 @@ static nq_gemm product_of(const geometry *g, int phase, int64_t images, const ui
     const nq_filter f = nq_phase_filter(&p->shape, phase);
     static const int64_t no_offset = 0;
     nq_gemm m = {.packed = p, .epilogue = g->epilogue + phase, .base = in, .out = out, .rows = images};
-    m.taps = runs(p) > 1 ? taps : &no_offset;
+    m.taps = p->taps > 1 ? taps : &no_offset;
     int64_t in_size = g->channels, out_size = p->shape.out_channels * nq_element(m.epilogue);
     for (int a = 2; a >= 0; a--) {
         const nq_axis axis = f.axis[a];
@@ -216,8 +218,8 @@ static nq_gemm product_of(const geometry *g, int phase, int64_t images, const ui
     m.in_stride[0] = in_size;
     m.out_stride[0] = out_size;
     m.tail_row = m.rows;
-    for (int64_t tap = 0; tap < runs(p) && runs(p) > 1; tap++)
-        taps[tap] = tap_offset(g, &f, runs(p), tap);
+    for (int64_t tap = 0; tap < p->taps && p->taps > 1; tap++)       /* a single run starts at the row's base */
+        taps[tap] = tap_offset(g, &f, p->taps, tap);
     return m;
 }
 
@@ -232,12 +234,16 @@ static void divert_tail(nq_gemm *m, const uint8_t *end, int64_t reach_, uint8_t 
     memcpy(tail, m->tail_start, (size_t)(end - m->tail_start));
 }
 
-static void run_depthwise(const geometry *g, const uint8_t *in, uint8_t *out, uint8_t *zeros) {
-    nq_dwconv d = {.packed = g->packed, .epilogue = g->epilogue, .images = g->images, .in = in, .zeros = zeros, .out = out};
-    memset(zeros, g->epilogue->x_zero_point, (size_t)g->taps_bytes);
-    memcpy(d.size, g->size, sizeof d.size);
-    memcpy(d.out_size, g->out_size, sizeof d.out_size);
-    nq_dwconv_run(&d);
+static void run_in_place(const geometry *g, const uint8_t *in, uint8_t *out, uint8_t *workspace) {
+    nq_in_place layer = {.packed = g->packed, .epilogue = g->epilogue, .images = g->images, .in = in, .out = out};
+    uint8_t *patches = workspace + g->taps_bytes + g->input_bytes;
+    layer.zeros = memset(workspace, g->epilogue->x_zero_point, (size_t)g->taps_bytes);
+    memcpy(layer.size, g->size, sizeof layer.size);
+    memcpy(layer.out_size, g->out_size, sizeof layer.out_size);
+    if (g->packed->depthwise)
+        nq_dwconv_run(&layer);
+    else
+        nq_patches_run(&layer, patches, (int32_t *)(patches + g->patches_bytes));
 }
 
 nq_status nq_conv(const nq_layer *layer, const void *x, void *y, void *workspace, int64_t workspace_bytes) {
@@ -266,18 +272,15 @@ nq_status nq_conv(const nq_layer *layer, const void *x, void *y, void *workspace
             nq_for(g.images * g.image_bytes >= PASS_BYTES / 4,
                    nq_ceil_div(g.images * g.padded[0] * g.padded[1], COPY_LINES), copy_lines, &c);
         }
-        if (p->depthwise)
-            run_depthwise(&g, g.copies ? input : in, (uint8_t *)y + first * image_outputs, workspace);
-        for (int phase = 0; phase < g.phases && !p->depthwise; phase++) {
+        if (in_place(p))
+            run_in_place(&g, g.copies ? input : in, (uint8_t *)y + first * image_outputs, workspace);
+        for (int phase = 0; phase < g.phases && !in_place(p); phase++) {
             nq_gemm m = product_of(&g, phase, g.images, g.copies ? input : in, (uint8_t *)y + first * image_outputs,
                                    workspace);
             m.row_sums = (int32_t *)(input + g.input_bytes + g.patches_bytes);
             if (!g.copies && reads_beyond(p + phase))
                 divert_tail(&m, in + g.images * x_image, reach(&g, p + phase), input);
-            if (p->pieces)
-                nq_patches_run(&m, input + g.input_bytes);
-            else
-                nq_gemm_run(&m);
+            nq_gemm_run(&m);
         }
     }
     return NQ_OK;

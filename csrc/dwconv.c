@@ -131,9 +131,9 @@ void nq_dwconv_pack(nq_packed *p, const nq_isa *isa, const int8_t *weights, cons
 
 /* The layer's lines of output, and where their outermost pixels end. */
 typedef struct {
-    const nq_dwconv *d;
+    const nq_in_place *d;
     const nq_isa *isa;
-    int64_t lines, item_lines;
+    int64_t lines, item_lines, spans;
     int64_t window, slots;
     uint8_t tap_of_slot[NQ_MAX_TAPS * NQ_PARTS];         /* any tap for a slot that has none */
     int64_t inner, right;                /* pixels from `inner` on, and before `right`, read nothing beside the image */
@@ -141,30 +141,29 @@ typedef struct {
 
 /* Where the slots of output pixel x of a line read. */
 static void place_taps(const plan *plan_, int64_t line, int64_t x, const uint8_t **slot_taps) {
-    const nq_dwconv *d = plan_->d;
+    const nq_in_place *d = plan_->d;
     const nq_packed *p = d->packed;
     const nq_conv_shape *s = &p->shape;
-    const int64_t *size = d->size, plane = line / d->out_size[1], image = plane / d->out_size[0];
-    const int64_t front = plane % d->out_size[0] * s->stride[0] - s->padding[0];
-    const int64_t top = line % d->out_size[1] * s->stride[1] - s->padding[1], left = x * s->stride[2] - s->padding[2];
+    const int64_t plane = line / d->out_size[1], image = plane / d->out_size[0];
+    const int64_t front = (plane - image * d->out_size[0]) * s->stride[0] - s->padding[0];
+    const int64_t top = (line - plane * d->out_size[1]) * s->stride[1] - s->padding[1];
+    const int64_t left = x * s->stride[2] - s->padding[2];
     const uint8_t *taps[NQ_MAX_TAPS], **tap = taps;
-    for (int64_t i = 0; i < s->kernel[0] * s->kernel[1]; i++) {
-        const int64_t z = front + i / s->kernel[1] * s->dilation[0], y = top + i % s->kernel[1] * s->dilation[1];
-        const int inside = z >= 0 && z < size[0] && y >= 0 && y < size[1];
-        const int64_t in_line = (image * size[0] + z) * size[1] + y;
-        const uint8_t *from = inside ? d->in + in_line * size[2] * s->in_channels : d->zeros;
-        for (int64_t j = 0; j < s->kernel[2]; j++) {
-            const int64_t column = left + j * s->dilation[2];
-            *tap++ = column >= 0 && column < size[2] ? from + column * s->in_channels : d->zeros;
+    for (int64_t i = 0; i < s->kernel[0]; i++)
+        for (int64_t j = 0; j < s->kernel[1]; j++) {
+            const uint8_t *from = nq_line(d, image, front + i * s->dilation[0], top + j * s->dilation[1]);
+            for (int64_t k = 0; k < s->kernel[2]; k++) {
+                const int64_t column = left + k * s->dilation[2];
+                *tap++ = column >= 0 && column < d->size[2] ? from + column * s->in_channels : d->zeros;
+            }
         }
-    }
     for (int64_t i = 0; i < nq_round_up(plan_->slots, NQ_QUAD); i++)
         slot_taps[i] = taps[plan_->tap_of_slot[i]];
 }
 
 /* Pixels x .. x + pixels - 1 of a line, span by span. */
 static void run_pixels(const plan *plan_, int64_t line, int64_t x, int64_t pixels) {
-    const nq_dwconv *d = plan_->d;
+    const nq_in_place *d = plan_->d;
     const nq_packed *p = d->packed;
     const int64_t element = nq_element(d->epilogue), channels = p->shape.out_channels;
     const uint8_t *taps[NQ_MAX_TAPS * NQ_PARTS];
@@ -180,7 +179,7 @@ static void run_pixels(const plan *plan_, int64_t line, int64_t x, int64_t pixel
     };
     uint8_t *out = d->out + (line * d->out_size[2] + x) * segment.out_stride;
     place_taps(plan_, line, x, taps);
-    for (int64_t i = 0; i < nq_ceil_div(p->strips, p->depthwise); i++) {
+    for (int64_t i = 0; i < plan_->spans; i++) {
         const span s = find_span(p, i);
         segment.offset = s.channel;
         segment.channel = s.entry;
@@ -204,7 +203,7 @@ static void run_item(void *context, int64_t item) {
     }
 }
 
-void nq_dwconv_run(const nq_dwconv *d) {
+void nq_dwconv_run(const nq_in_place *d) {
     const nq_packed *p = d->packed;
     const nq_conv_shape *s = &p->shape;
     const int64_t out_width = d->out_size[2], padding = s->padding[2], stride = s->stride[2];
@@ -212,6 +211,7 @@ void nq_dwconv_run(const nq_dwconv *d) {
     plan plan_ = {.d = d, .isa = nq_find_isa(p->isa), .lines = d->images * d->out_size[0] * d->out_size[1]};
     plan_.inner = nq_min(nq_ceil_div(padding, stride), out_width);
     plan_.right = nq_min(nq_max(last < 0 ? 0 : last / stride + 1, plan_.inner), out_width);
+    plan_.spans = nq_ceil_div(p->strips, p->depthwise);
     plan_.slots = slots(p, plan_.isa);
     plan_.window = s->dilation[2] == stride && !p->asymmetric ? window_size(p, plan_.isa) : 0;
     for (int64_t i = 0; i < nq_round_up(plan_.slots, NQ_QUAD); i++)

@@ -68,26 +68,34 @@ typedef struct {
 
 void nq_gemm_run(const nq_gemm *gemm);
 
-/* patches.c: the same when packed->pieces is not 0, over copies of the rows. `taps` are the offsets of the pieces. */
-int64_t nq_patches_size(const nq_packed *packed);        /* bytes of room; 0 without pieces */
-void nq_patches_run(const nq_gemm *gemm, uint8_t *patches);
-
 static inline const uint8_t *nq_row(const nq_gemm *m, int64_t row) {
     const int64_t *size = m->out_size, *stride = m->in_stride, line = row / size[2], plane = line / size[1];
     return m->base + plane / size[0] * stride[0] + plane % size[0] * stride[1] + line % size[1] * stride[2] +
            row % size[2] * stride[3];
 }
 
-/* dwconv.c: a depthwise layer, whose input is read where it lies: a tap outside the image reads a line of zero points. */
+/* A layer whose input is read where it lies. `zeros`: a line of zero points. */
 typedef struct {
     const nq_packed *packed;
     const nq_epilogue *epilogue;
     int64_t images, size[3], out_size[3];
     const uint8_t *in, *zeros;
     uint8_t *out;
-} nq_dwconv;
+} nq_in_place;
 
-void nq_dwconv_run(const nq_dwconv *layer);
+/* Line (z, y) of an image; of zero points if it lies beside the image. */
+static inline const uint8_t *nq_line(const nq_in_place *l, int64_t image, int64_t z, int64_t y) {
+    if (z < 0 || z >= l->size[0] || y < 0 || y >= l->size[1])
+        return l->zeros;
+    return l->in + ((image * l->size[0] + z) * l->size[1] + y) * l->size[2] * l->packed->shape.in_channels;
+}
+
+/* patches.c: a layer with packed->pieces: its product, over patches that are prepared a part at a time. */
+int64_t nq_patches_size(const nq_packed *packed, int64_t out_width);     /* bytes of room */
+void nq_patches_run(const nq_in_place *layer, uint8_t *patches, int32_t *row_sums);
+
+/* dwconv.c: a depthwise layer. */
+void nq_dwconv_run(const nq_in_place *layer);
 /* 1: kernels read beyond a pixel, up to SLACK bytes, so that the input must be copied. */
 int nq_dwconv_overreads(const nq_packed *packed);
 /* Its part in packing. nq_dwconv_sizes answers 0 when no depthwise kernel serves the layer; nq_dwconv_channel names an

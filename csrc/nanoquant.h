@@ -154,7 +154,7 @@ typedef struct {
     int32_t run;             /* bytes in a run                                                       */
     int32_t quads;           /* groups of four bytes of a run that one output channel multiplies     */
     int32_t spread;          /* 1: those of its own group, if groups are merged; 0: all of the run   */
-    int32_t pieces;          /* runs of the input that are copied together to make this one, or 0    */
+    int32_t pieces;          /* lines of the filter that are interleaved to make this run, or 0       */
     int32_t pairs_fit;       /* nq_pack: 1 when u8 * s8 + u8 * s8 fits int16 for all pairs in a quad   */
     int64_t weight_bytes;    /* size of `weights`, 64-byte aligned                                   */
     int64_t table_length;    /* entries of each table: blocks * strips * 16                          */

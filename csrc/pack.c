@@ -59,17 +59,17 @@ static int shape_is_sane(const nq_conv_shape *s) {
     return (int64_t)s->in_channels * s->kernel[2] <= INT32_MAX;
 }
 
-/* Whether a copy of the rows (patches.c), 16 bytes at a time, is worth its time: when the quads that joining the runs saves
+/* Whether to interleave the lines of a filter (patches.c) is worth its time: when the quads that joining the runs saves
  * outweigh it, or when the stride skips pixels and many strips would skip them again. */
-static int pays_to_gather(const nq_packed *p) {
+static int pays_to_interleave(const nq_packed *p) {
     const nq_conv_shape *s = &p->shape;
-    const int64_t apart = (int64_t)p->taps * p->quads, copies = p->taps * nq_ceil_div(p->run, 16);
-    const int64_t together = nq_ceil_div((int64_t)p->taps * p->run, NQ_QUAD);
-    if (p->blocks > 1 || p->spread || s->transposed || p->taps == 0)
+    const int64_t apart = (int64_t)p->taps * p->quads, together = nq_ceil_div((int64_t)p->taps * p->run, NQ_QUAD);
+    const int64_t lines = (int64_t)s->kernel[0] * s->kernel[1];
+    if (p->blocks > 1 || p->spread || s->transposed || p->taps != lines || lines > NQ_MAX_LINES)
         return 0;
-    if (s->kernel[0] * s->kernel[1] * s->kernel[2] == 1)
+    if (lines * s->kernel[2] == 1)
         return s->stride[2] > 1 && p->run % 16 == 0 && p->strips >= 8;
-    return (apart - together) * p->strips > copies;
+    return s->in_channels < NQ_QUAD && 2 * (apart - together) * p->strips > lines * s->stride[2];
 }
 
 /* Whether taps of one pixel each, spread, cost less than runs of all merged inputs. A quad that is spread costs one
@@ -102,7 +102,7 @@ nq_status nq_pack_sizes(nq_packed *p) {
         p->run = s->in_channels / p->blocks;
         p->quads = (int32_t)nq_ceil_div(s->in_channels / s->groups, NQ_QUAD);
     }
-    p->pieces = pays_to_gather(p) ? p->taps : 0;
+    p->pieces = pays_to_interleave(p) ? p->taps : 0;
     if (p->pieces) {
         p->run *= p->pieces;
         p->taps = 1;
@@ -143,7 +143,8 @@ static void gather_quad(const nq_packed *p, const nq_filter *f, const int8_t *we
     const int64_t block_inputs = group_inputs * p->merged;
     const int64_t end = p->spread ? group_inputs : p->run;
     for (int64_t j = 0; j < nq_min(NQ_QUAD, end - k); j++) {
-        const int64_t pixel = kernel_pixel(p, f, tap * (p->run / block_inputs) + (k + j) / block_inputs);
+        const int64_t i = tap * (p->run / block_inputs) + (k + j) / block_inputs;
+        const int64_t pixel = kernel_pixel(p, f, p->pieces ? i % p->pieces * s->kernel[2] + i / p->pieces : i);
         for (int64_t n = 0; n < columns; n++) {
             const int64_t channel = first + n, own = channel / group_outputs % p->merged;
             const int64_t input = p->spread ? own * group_inputs + k + j : (k + j) % block_inputs;

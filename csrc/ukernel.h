@@ -115,6 +115,20 @@ typedef struct {
     void (*pack_quad)(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed);
 } nq_depthwise;
 
+/* ---- Interleaving -----------------------------------------------------------------------------------------------
+ *
+ * `height` lines become one, pixel by pixel (patches.c), in blocks: `bytes` bytes of each line, as many whole pixels as fit
+ * 16, become height * bytes. Byte j of vector v of an interleaved block is byte pattern[v][i][j] of line i's block, for the
+ * one i where that is not 0x80. A kernel reads 16 bytes of each line for a block, and writes `height` vectors. */
+enum { NQ_MAX_LINES = 9, NQ_VECTOR = 16 };
+
+typedef struct {
+    int64_t height, bytes;
+    _Alignas(16) uint8_t pattern[NQ_MAX_LINES][NQ_MAX_LINES][NQ_VECTOR];
+} nq_interleaving;
+
+typedef void nq_interleaver(const nq_interleaving *n, const uint8_t *const *lines, int64_t blocks, uint8_t *to);
+
 /* ---- Rows -------------------------------------------------------------------------------------------------------
  *
  * What is done between products runs over rows of contiguous elements (rows.h draws it). */
@@ -195,6 +209,7 @@ typedef struct {
     int max_rows[NQ_MAX_STRIPS + 1];                         /* tallest tile for each width; 0: no such width */
     nq_ukernel *gemm[NQ_MAX_STRIPS + 1][NQ_MAX_ROWS + 1];    /* [strips][rows]; [0]: one strip, spread */
     const nq_depthwise *depthwise;       /* NULL: the product serves */
+    nq_interleaver *interleave;          /* NULL: patches.c copies pixels one by one */
 
     const nq_rows *rows;
 

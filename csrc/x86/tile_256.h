@@ -204,6 +204,6 @@ static void ukernel_6x128c4(const nq_tile *t) { tile(t, 6); }
 #define TILE_256_TABLE                                                                                                 \
     .quad_bytes = NQ_STRIP * NQ_QUAD, .pack_quad = pack_quad, .max_rows = {0, 6, 6, 6, 6, 6, 6, 6, 6},                 \
     .gemm = {ROWS_256, ROWS_256, ROWS_256, ROWS_256, ROWS_256, ROWS_256, ROWS_256, ROWS_256, ROWS_256},                \
-    .rows = &nq_rows_avx2, .stream = nq_stream_avx2
+    .interleave = nq_interleave_avx2, .rows = &nq_rows_avx2, .stream = nq_stream_avx2
 
 #endif

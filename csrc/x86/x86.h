@@ -40,6 +40,7 @@ int64_t nq_multiply_bytes_avx512bw(int64_t rounds);
 int64_t nq_multiply_avxvnni(int64_t rounds);
 int64_t nq_multiply_avx512vl(int64_t rounds);
 int64_t nq_multiply_avx512vnni(int64_t rounds);
+nq_interleaver nq_interleave_avx2;
 nq_streamer nq_stream_avx2, nq_stream_avx512;
 
 #endif
