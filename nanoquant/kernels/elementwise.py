@@ -138,10 +138,11 @@ def batch_norm(
     mean, variance, weight, bias: float32, C-contiguous, one for each channel.
     """
     out = np.empty(call.shape, call.dtype) if out is None else _checked("batch_norm", out, call.shape, call.dtype)
-    x, constants = pointer(q), [pointer(FLOATS, values) for values in (mean, variance, weight, bias)]
-    if len(x) != call.size or {len(values) for values in constants} != {call.shape[-1]}:
+    x, m, v = pointer(q), pointer(FLOATS, mean), pointer(FLOATS, variance)
+    w, b = pointer(FLOATS, weight), pointer(FLOATS, bias)
+    if len(x) != call.size or not call.shape[-1] == len(m) == len(v) == len(w) == len(b):
         raise ValueError(f"batch_norm: the input must have shape {call.shape}, and each constant its last axis")
-    status = lib.nq_batch_norm(call.struct, *constants, eps, x, pointer(out))
+    status = lib.nq_batch_norm(call.struct, m, v, w, b, eps, x, pointer(out))
     if status:
         check(status, "batch_norm")
     return out

@@ -21,7 +21,7 @@ from ...kernels.elementwise import Call, Shape
 from ...kernels.native import requested_isa
 from ...per_tensor import grid, operation, per_tensor
 from ...qparams import QParams
-from ...qtensor import CHANNELS_LAST, QTensor
+from ...qtensor import CHANNELS_FIRST, CHANNELS_LAST, QTensor
 from .arguments import check_input, named
 
 
@@ -90,7 +90,7 @@ def _cat(
         first.q_zero_point() if zero_point is None else zero_point,
         first.qparams.dtype,
     )
-    order = first.in_memory()[1]
+    order = None if first.values.flags.c_contiguous else CHANNELS_FIRST.get(first.values.ndim)
     shapes, given = tuple([part.values.shape for part in parts]), tuple([part.qparams for part in parts])
     calls, shape = _concatenation(name, shapes, requested_isa(), given, y, dim, order, relu)
     arrays = [np.asarray(p.values, order="C") if order is None else p.channels_last() for p in parts]

@@ -38,10 +38,9 @@ def _batch_norm(name: str, ndims: tuple[int, ...], relu: bool = False) -> Callab
         x = check_input(name, qx)
         check_axes(name, x, shape, *ndims)
         channels = x.values.shape[1]
-        center, variance, gamma, beta = (
-            _per_channel(name, what, values, channels)
-            for what, values in (("mean", mean), ("var", var), ("weight", weight), ("bias", bias))
-        )
+        center, variance = _per_channel(name, "mean", mean, channels), _per_channel(name, "var", var, channels)
+        gamma = _per_channel(name, "weight", np.ones(channels) if weight is None else weight, channels)
+        beta = _per_channel(name, "bias", np.zeros(channels) if bias is None else bias, channels)
         qparams, array = per_tensor(output_scale, output_zero_point, x.qparams.dtype), x.channels_last()
         call = operation(array.shape, requested_isa(), x.qparams, qparams, "scale_shift", relu)
         y = elementwise.batch_norm(call, array, center, variance, gamma, beta, eps)
@@ -51,8 +50,6 @@ def _batch_norm(name: str, ndims: tuple[int, ...], relu: bool = False) -> Callab
 
 
 def _per_channel(name: str, what: str, values: Any, channels: int) -> NDArray[np.float32]:
-    if values is None and what in ("weight", "bias"):
-        return np.full(channels, what == "weight", np.float32)
     array = np.asarray(values, np.float32, order="C")
     if array.shape != (channels,):
         raise ValueError(f"{name}: {what} must have shape ({channels},), one for each channel; got {array.shape}")
