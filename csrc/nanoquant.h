@@ -91,15 +91,15 @@ typedef struct {
     int32_t quant_min, quant_max;        /* relu: quant_min = y.zero_point */
     const float *mul, *shift;            /* [columns] */
     const uint8_t *table;                /* [256] */
-    int64_t rows, columns;               /* row r of y starts r * y_stride behind y; those of a and b follow each other */
-    int64_t y_stride;
+    int64_t rows, columns;
 } nq_pointwise;
 
-/* b is read by NQ_ADD and NQ_MUL. y may be a or b itself, if y_stride = columns, but must not overlap them otherwise. */
-nq_status nq_apply(const nq_pointwise *operation, const void *a, const void *b, void *y);
+/* Row r of y starts r * y_stride behind y; those of a and b follow each other, as those of y do if y_stride is 0. b is read by
+ * NQ_ADD and NQ_MUL. y may be a or b itself, if its rows follow each other, but must not overlap them otherwise. */
+nq_status nq_apply(const nq_pointwise *operation, const void *a, const void *b, void *y, int64_t y_stride);
 
-/* y = (x - mean) / sqrt(variance + eps) * weight + bias of each column: NQ_SCALE_SHIFT, but for mul and shift, which are
- *     mul = (1 / sqrt(variance + eps) * weight) * (s_x / s_y),  shift = (bias - mean * (1 / sqrt(variance + eps)) * weight) / s_y
+/* y = (x - mean) / sqrt(variance + eps) * weight + bias of each column: NQ_SCALE_SHIFT, which needs no mul and shift, with
+ *     inverse = 1 / sqrt(variance + eps),  mul = inverse * weight * (s_x / s_y),  shift = (bias - mean * inverse * weight) / s_y
  * in float32, from left to right. mean, variance, weight, bias: [columns]. */
 nq_status nq_batch_norm(const nq_pointwise *operation, const float *mean, const float *variance, const float *weight,
                         const float *bias, float eps, const void *x, void *y);

@@ -70,6 +70,8 @@ static int operation_is_sane(const nq_pointwise *o, int64_t columns) {
         return o->table != NULL;
     if (!nq_limits_are_sane(&o->y, o->quant_min, o->quant_max))
         return 0;
+    if (o->op == NQ_SCALE_SHIFT && o->mul == NULL)       /* only nq_batch_norm gives them */
+        return 0;
     if (o->op == NQ_SCALE_SHIFT)
         for (int64_t c = 0; c < columns; c++)
             if (!(o->mul[c] >= -FLT_MAX && o->mul[c] <= FLT_MAX && o->shift[c] >= -FLT_MAX && o->shift[c] <= FLT_MAX))
@@ -94,8 +96,8 @@ static void run_item(void *context, int64_t item) {
     p->kernel(&point, &area);
 }
 
-/* The rows of a and b lie `stride` apart. */
-static nq_status run(const nq_pointwise *o, const uint8_t *a, const uint8_t *b, int64_t stride, uint8_t *y) {
+static nq_status run(const nq_pointwise *o, const uint8_t *a, const uint8_t *b, int64_t stride, uint8_t *y,
+                     int64_t y_stride) {
     const nq_isa *found = nq_find_isa(o->isa);
     int64_t rows = o->rows, columns = o->columns, count;
     if (found == NULL || o->op < 0 || o->op >= NQ_OP_COUNT || rows < 0 || columns < 0 ||
@@ -105,12 +107,12 @@ static nq_status run(const nq_pointwise *o, const uint8_t *a, const uint8_t *b, 
         return NQ_BAD_SCALE;
     if (count == 0)
         return NQ_OK;
-    if (stride == columns && o->y_stride == columns && o->op != NQ_SCALE_SHIFT) {
+    if (stride == columns && y_stride == columns && o->op != NQ_SCALE_SHIFT) {
         columns = count;
         rows = 1;
     }
     pass p = {.operation = o, .kernel = found->rows->point[o->op], .cut = nq_cut_rows(rows, columns),
-              .area = {.a = a, .b = b, .y = y, .a_stride = stride, .b_stride = stride, .y_stride = o->y_stride}};
+              .area = {.a = a, .b = b, .y = y, .a_stride = stride, .b_stride = stride, .y_stride = y_stride}};
     p.point = (nq_point){
         .a = nq_source_of(o->op == NQ_CLAMP ? &o->y : &o->a),
         .b = nq_source_of(&o->b),
@@ -124,8 +126,8 @@ static nq_status run(const nq_pointwise *o, const uint8_t *a, const uint8_t *b, 
     return NQ_OK;
 }
 
-nq_status nq_apply(const nq_pointwise *o, const void *a, const void *b, void *y) {
-    return run(o, a, o->op == NQ_ADD || o->op == NQ_MUL ? b : a, o->columns, y);
+nq_status nq_apply(const nq_pointwise *o, const void *a, const void *b, void *y, int64_t y_stride) {
+    return run(o, a, o->op == NQ_ADD || o->op == NQ_MUL ? b : a, o->columns, y, y_stride ? y_stride : o->columns);
 }
 
 nq_status nq_batch_norm(const nq_pointwise *o, const float *mean, const float *variance, const float *weight,
@@ -142,7 +144,8 @@ nq_status nq_batch_norm(const nq_pointwise *o, const float *mean, const float *v
             mul[i] = inverse * weight[c] * (o->a.scale / o->y.scale);
             shift[i] = (bias[c] - mean[c] * inverse * weight[c]) / o->y.scale;
         }
-        const nq_status status = run(&part, (const uint8_t *)x + first, x, o->columns, (uint8_t *)y + first);
+        const nq_status status = run(&part, (const uint8_t *)x + first, x, o->columns, (uint8_t *)y + first,
+                                     o->columns);
         if (status != NQ_OK)
             return status;
     }

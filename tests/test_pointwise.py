@@ -119,12 +119,11 @@ def test_concatenate(data: Any, rows: int, widths: list[int], seed: int) -> None
     limits = data.draw(limits_of(y))
     parts = [integers(seed + i, x, (rows, width)) for i, (x, width) in enumerate(zip(given_grids, widths, strict=True))]
     wanted = [pointwise.requantize(q, x, y, limits) for q, x in zip(parts, given_grids, strict=True)]
-    whole, total = np.concatenate(wanted, axis=1), sum(widths)
+    whole = np.concatenate(wanted, axis=1)
     prepare = lambda isa: [  # noqa: E731
-        operation("requantize", q.shape, x, None, y, limits, isa, total)
-        for q, x in zip(parts, given_grids, strict=True)
+        operation("requantize", q.shape, x, None, y, limits, isa) for q, x in zip(parts, given_grids, strict=True)
     ]
-    assert_everywhere(whole, lambda isa: elementwise.concatenate(prepare(isa), parts, whole.shape))
+    assert_everywhere(whole, lambda isa: elementwise.concatenation(prepare(isa), whole.shape).run(parts))
 
 
 def test_in_place() -> None:
@@ -311,8 +310,8 @@ def test_threads_change_nothing(threads: int) -> None:
         for isa in ISAS[1:]:
             got = operation("add", a.shape, x, x, y, None, isa).run(a, b)
             np.testing.assert_array_equal(got, pointwise.add(a, x, b, x, y))
-            call = operation("requantize", (70, 5757), x, None, y, None, isa, 2 * 5757)
-            got = elementwise.concatenate([call, call], [a, b], (70, 2 * 5757))
+            call = operation("requantize", (70, 5757), x, None, y, None, isa)
+            got = elementwise.concatenation([call, call], (70, 2 * 5757)).run([a, b])
             wanted = [pointwise.requantize(q.reshape(70, -1), x, y) for q in (a, b)]
             np.testing.assert_array_equal(got, np.concatenate(wanted, axis=1))
             np.testing.assert_array_equal(pool(image, w, isa=isa), pooling.max_pool(image, w))
@@ -384,8 +383,12 @@ def test_errors_say_what_came() -> None:
     for out in (q[:1], q.view(np.int8), q.T.copy().T):
         with pytest.raises(ValueError, match=r"requantize: `out` must be contiguous uint8 of shape \(2, 4\); got"):
             prepare("requantize").run(q, out=out)
-    with pytest.raises(ValueError, match="concatenate: an input must have 8 elements; got 4"):
-        elementwise.concatenate([prepare("requantize")], [q[:1]], (2, 4))
+    with pytest.raises(ValueError, match="concatenate: a part must be 2 rows of 4; got 4 elements"):
+        elementwise.concatenation([prepare("requantize")], (2, 4)).run([q[:1]])
+    with pytest.raises(ValueError, match=r"concatenate: \(2, 4\), \(2, 4\) side by side are not \(2, 4\)"):
+        elementwise.concatenation([prepare("requantize")] * 2, (2, 4))
+    with pytest.raises(ValueError, match="scale_shift: an argument"):
+        prepare("scale_shift").run(q)
     with pytest.raises(ValueError, match=r"batch_norm: the input must have shape \(2, 4\), and each constant its last"):
         elementwise.batch_norm(prepare("scale_shift"), q, ones, ones, ones, ones[:3], 0.0)
     with pytest.raises(ValueError, match="batch_norm: an argument is not"):

@@ -58,7 +58,7 @@ class Call(NamedTuple):
         z = x if b is None else pointer(b)
         if len(x) != size or len(z) != size:
             raise ValueError(f"{what}: the inputs must have {size} elements; got {len(x)} and {len(z)}")
-        status = lib.nq_apply(struct, x, z, pointer(out))
+        status = lib.nq_apply(struct, x, z, pointer(out), 0)
         if status:
             check(status, what)
         return out
@@ -72,19 +72,16 @@ def _checked(what: str, out: Integers, shape: Shape, dtype: np.dtype[Any]) -> In
 
 def operation(
     what: str, shape: Shape, a: Grid, b: Grid | None, y: Grid, limits: Limits | None = None, isa: int | None = None,
-    y_stride: int | None = None, table: Integers | None = None,
+    table: Integers | None = None,
 ) -> Call:  # fmt: skip
-    """The function of `pointwise` with this name, on integers of these grids; with `limits=y.relu`, at least zero.
-
-    y_stride: how far the rows of y lie apart, if they do not follow each other; a row is what the last axis counts.
-    """
+    """The function of `pointwise` with this name, on integers of these grids; with `limits=y.relu`, at least zero."""
     if b is not None and b.dtype != a.dtype:
         raise TypeError(f"{what}: both inputs must have one dtype; got {a.dtype} and {b.dtype}")
     rows, columns = math.prod(shape[:-1]), shape[-1] if shape else 1
     low, high = y.limits if limits is None else limits
     struct = ffi.new("nq_pointwise *", {
         "isa": isa_number() if isa is None else isa, "op": getattr(lib, f"NQ_{what.upper()}"), "rows": rows,
-        "columns": columns, "y_stride": y_stride or columns, "quant_min": low, "quant_max": high,
+        "columns": columns, "quant_min": low, "quant_max": high,
         **{name: _c_grid(grid) for name, grid in (("a", a), ("b", b), ("y", y)) if grid is not None},
     })  # fmt: skip
     if table is not None:
@@ -108,25 +105,42 @@ def looking_up(shape: Shape, dtype: np.dtype[Any], table: Integers, isa: int | N
     return operation("lookup", shape, Grid(1.0, 0, dtype), None, Grid(1.0, 0, table.dtype), None, isa, table=table)
 
 
-def concatenate(calls: Sequence[Call], arrays: Sequence[Integers], shape: Shape) -> Integers:
-    """Arrays side by side, each by a call of its own, whose y_stride is the sum of all their columns:
+class Concatenation(NamedTuple):
+    """Arrays side by side, each by a call of its own; made by `concatenation`, `run` often.
 
-        | a0 a1 | b0 |
-        | a2 a3 | b1 |
+    | a0 a1 | b0 |
+    | a2 a3 | b1 |
 
-    shape: of the result.
+    parts: each call's structure, and how many rows and columns it reads. stride: all columns. shape: of the result.
     """
-    y = np.empty(shape, calls[0].dtype)
-    target = pointer(y)
-    for (what, struct, size, *_), array in zip(calls, arrays, strict=True):
-        x = pointer(array)
-        if len(x) != size:
-            raise ValueError(f"concatenate: an input must have {size} elements; got {len(x)}")
-        status = lib.nq_apply(struct, x, x, target)
-        if status:
-            check(status, what)
-        target += struct.columns
-    return y
+
+    parts: tuple[tuple[Any, int, int], ...]
+    stride: int
+    shape: Shape
+    dtype: np.dtype[Any]
+
+    def run(self, arrays: Sequence[Integers]) -> Integers:
+        """The result: a new array."""
+        y = np.empty(self.shape, self.dtype)
+        target = pointer(y)
+        for (struct, rows, columns), array in zip(self.parts, arrays, strict=True):
+            x = pointer(array)
+            if len(x) != rows * columns:
+                raise ValueError(f"concatenate: a part must be {rows} rows of {columns}; got {len(x)} elements")
+            status = lib.nq_apply(struct, x, x, target, self.stride)
+            if status:
+                check(status, "concatenate")
+            target += columns
+        return y
+
+
+def concatenation(calls: Sequence[Call], shape: Shape) -> Concatenation:
+    """calls: `operation`s of one input, on arrays of shape (rows, columns). shape: of the result, which has as many rows."""
+    parts = tuple((call.struct, *call.shape) for call in calls)
+    stride = sum(columns for _, _, columns in parts)
+    if any(rows * stride != math.prod(shape) for _, rows, _ in parts):
+        raise ValueError(f"concatenate: {', '.join(str(call.shape) for call in calls)} side by side are not {shape}")
+    return Concatenation(parts, stride, shape, calls[0].dtype)
 
 
 def batch_norm(

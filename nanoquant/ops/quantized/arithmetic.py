@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels import elementwise
-from ...kernels.elementwise import Call, Shape
+from ...kernels.elementwise import Concatenation, Shape
 from ...kernels.native import requested_isa
 from ...per_tensor import grid, operation, per_tensor
 from ...qparams import QParams
@@ -92,9 +92,9 @@ def _cat(
     )
     order = None if first.values.flags.c_contiguous else CHANNELS_FIRST.get(first.values.ndim)
     shapes, given = tuple([part.values.shape for part in parts]), tuple([part.qparams for part in parts])
-    calls, shape = _concatenation(name, shapes, requested_isa(), given, y, dim, order, relu)
+    call = _concatenation(name, shapes, requested_isa(), given, y, dim, order, relu)
     arrays = [np.asarray(p.values, order="C") if order is None else p.channels_last() for p in parts]
-    values = elementwise.concatenate(calls, arrays, shape)
+    values = call.run(arrays)
     return QTensor(values if order is None else values.transpose(order), y, first.origin)
 
 
@@ -102,8 +102,8 @@ def _cat(
 def _concatenation(
     name: str, shapes: tuple[Shape, ...], isa: Any, given: tuple[QParams, ...], y: QParams, dim: int,
     order: tuple[int, ...] | None, relu: bool,
-) -> tuple[list[Call], Shape]:  # fmt: skip
-    """A call for each part, and the shape of the whole. order: the permutation that leads back from memory to `shapes`."""
+) -> Concatenation:  # fmt: skip
+    """How to concatenate arrays of these shapes. order: the permutation that leads back to them from memory."""
     del isa  # part of the key
     axis = dim % max(len(shapes[0]), 1)
     for shape, qparams in zip(shapes, given, strict=True):
@@ -116,14 +116,14 @@ def _concatenation(
         shapes = tuple(tuple(shape[i] for i in CHANNELS_LAST[len(order)]) for shape in shapes)
         axis = order[axis]
     rows, widths = math.prod(shapes[0][:axis]), [math.prod(shape[axis:]) for shape in shapes]
-    y_grid, stride = grid(y), sum(widths)
+    y_grid = grid(y)
+    limits = y_grid.relu if relu else None
     calls = [
-        elementwise.operation(
-            "requantize", (rows, n), grid(q), None, y_grid, y_grid.relu if relu else None, None, stride
-        )
+        elementwise.operation("requantize", (rows, n), grid(q), None, y_grid, limits)
         for n, q in zip(widths, given, strict=True)
     ]
-    return calls, (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])
+    whole = *shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :]
+    return elementwise.concatenation(calls, whole)
 
 
 def _alike(a: Shape, b: Shape, axis: int) -> bool:
