@@ -171,7 +171,7 @@ def test_ours_is_the_layer_that_the_data_describe(text: str) -> None:
 
 def test_turns_are_taken_in_every_round() -> None:
     order: list[str] = []
-    times = timing.interleave({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=4, settles=False)
+    times = timing.interleave({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=4)
     assert {name: array.shape for name, array in times.items()} == {"a": (4,), "b": (4,)}
     assert all((array > 0).all() for array in times.values())
     turns = "".join(name for name, _ in itertools.groupby(order))

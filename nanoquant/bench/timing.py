@@ -48,7 +48,7 @@ def settle(seconds: float = 0.5) -> None:
             return
 
 
-def interleave(runs: Mapping[str, Run], rounds: int, settles: bool) -> dict[str, NDArray[np.float64]]:
+def interleave(runs: Mapping[str, Run], rounds: int, settles: bool = False) -> dict[str, NDArray[np.float64]]:
     """Seconds per call, for each run and round. A turn of several calls begins with one that is not counted.
 
     settles: each turn waits until the threads of the one before sleep.
