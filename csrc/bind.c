@@ -127,12 +127,22 @@ static nq_status bind_channel(const nq_binding *b, const nq_epilogue *e, int64_t
     return NQ_OK;
 }
 
-/* The output channel of an entry of the tables; -1 for the padding of a last strip. */
-static int64_t table_channel(const nq_packed *p, int64_t entry) {
-    const int64_t block_outputs = p->shape.out_channels / p->blocks;
-    const int64_t block = entry / (p->strips * NQ_STRIP), n = entry % (p->strips * NQ_STRIP);
-    const int64_t in_block = p->depthwise ? nq_dwconv_channel(p, entry) : n;
-    return in_block < block_outputs ? block * block_outputs + in_block : -1;
+/* Entry i of the tables, which is the channel's. */
+static nq_status bind_entry(const nq_packed *p, const nq_binding *b, nq_epilogue *e, int64_t channel, int64_t i) {
+    channel_entry entry;
+    const nq_status status = bind_channel(b, e, channel, &entry);
+    if (status != NQ_OK)
+        return status;
+    const int64_t bias_q = entry.bias_q;
+    /* |acc| <= 255 sum|q_w - z_w| + |bias|, since |q_x - z_x| <= 255 */
+    if (255 * p->magnitude[channel] + (bias_q < 0 ? -bias_q : bias_q) > INT32_MAX)
+        return NQ_ACCUMULATOR;
+    e->badd[i] = entry.badd;
+    e->mul[i] = entry.mul;
+    e->multiplier[i] = entry.multiplier;
+    e->shift[i] = entry.shift;
+    e->init[i] = (int32_t)((uint32_t)bias_q - (uint32_t)e->x_zero_point * (uint32_t)p->col_offset[channel]);
+    return NQ_OK;
 }
 
 nq_status nq_bind(const nq_packed *p, const nq_binding *b, nq_epilogue *e, int32_t *channel) {
@@ -144,26 +154,18 @@ nq_status nq_bind(const nq_packed *p, const nq_binding *b, nq_epilogue *e, int32
         return NQ_BAD_SCALE;
     if (e->form < NQ_FORM_ACCUMULATOR && (!is_scale(b->y_scale) || (e->form == NQ_FORM_B && !is_scale(e->post))))
         return NQ_BAD_SCALE;
-    for (int64_t i = 0; i < p->table_length; i++) {
-        const int64_t c = table_channel(p, i);
-        e->init[i] = e->multiplier[i] = e->shift[i] = 0;
-        e->badd[i] = e->mul[i] = 0.0f;
-        if (c < 0)
-            continue;
-        channel_entry entry;
-        *channel = (int32_t)c;
-        nq_status status = bind_channel(b, e, c, &entry);
-        if (status != NQ_OK)
-            return status;
-        const int64_t bias_q = entry.bias_q;
-        /* |acc| <= 255 sum|q_w - z_w| + |bias|, since |q_x - z_x| <= 255 */
-        if (255 * p->magnitude[c] + (bias_q < 0 ? -bias_q : bias_q) > INT32_MAX)
-            return NQ_ACCUMULATOR;
-        e->badd[i] = entry.badd;
-        e->mul[i] = entry.mul;
-        e->multiplier[i] = entry.multiplier;
-        e->shift[i] = entry.shift;
-        e->init[i] = (int32_t)((uint32_t)bias_q - (uint32_t)e->x_zero_point * (uint32_t)p->col_offset[c]);
-    }
+    const int64_t block_outputs = p->shape.out_channels / p->blocks, block_entries = p->strips * NQ_STRIP;
+    for (int64_t block = 0, i = 0; block < p->blocks; block++)
+        for (int64_t n = 0; n < block_entries; n++, i++) {
+            const int64_t in_block = p->depthwise ? nq_dwconv_channel(p, i) : n;
+            e->init[i] = e->multiplier[i] = e->shift[i] = 0;
+            e->badd[i] = e->mul[i] = 0.0f;
+            if (in_block >= block_outputs)           /* padding of the last strip */
+                continue;
+            *channel = (int32_t)(block * block_outputs + in_block);
+            const nq_status status = bind_entry(p, b, e, *channel, i);
+            if (status != NQ_OK)
+                return status;
+        }
     return NQ_OK;
 }

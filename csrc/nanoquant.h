@@ -236,6 +236,18 @@ typedef struct {
 int64_t nq_conv_workspace(const nq_layer *layer);                /* bytes; -1 on impossible sizes */
 nq_status nq_conv(const nq_layer *layer, const void *x, void *y, void *workspace, int64_t workspace_bytes);
 
+/* A linear layer on floats: x [rows][in_channels] is quantized to 0 .. quant_max with one scale, that of its range; y:
+ * [rows][out_channels]. Of the binding, x's type, scale and zero point are not read; y's type is NQ_F32. */
+typedef struct {
+    const nq_packed *packed;
+    const nq_binding *binding;
+    int32_t rows, quant_max;
+} nq_dynamic;
+
+int64_t nq_linear_dynamic_workspace(const nq_dynamic *dynamic);          /* bytes; -1 on impossible sizes */
+nq_status nq_linear_dynamic(const nq_dynamic *dynamic, const float *x, float *y, void *workspace,
+                            int64_t workspace_bytes);
+
 /* ---- 9. The machine ---------------------------------------------------------------------------------------------- */
 
 /* What this CPU can do at best, on nq_get_num_threads() threads; the caller takes the time. A chain is a way to multiply

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from nanoquant.kernels import elementwise, native
+from nanoquant.kernels.dynamic import linear_dynamic
 from nanoquant.kernels.elementwise import operation, pool, pooling
 from nanoquant.kernels.grid import Grid
 from nanoquant.kernels.packed import Input, Output, PackedWeights
@@ -58,7 +59,7 @@ class Guarded:
 def guarded_conv(packed: PackedWeights, x: np.ndarray, wanted: Output, isa: int, at_end: bool) -> np.ndarray:
     """`PackedWeights.conv` with everything in guarded memory."""
     lib, ffi = native.lib, native.ffi
-    inner = packed._pack(isa)
+    inner = packed.pack(isa)
     bound = packed._bind(inner, Input(0.1, 3), wanted)
     keep = []
 
@@ -192,9 +193,31 @@ def run_pointwise(isa: int, at_end: bool) -> int:
     return calls
 
 
+def run_dynamic(isa: int, at_end: bool) -> int:
+    """Linear layers on floats, the tables of their epilogue in the workspace."""
+    lib, ffi, g, calls = native.lib, native.ffi, np.random.default_rng(0), 0
+    for rows, inputs, outputs in ((1, 1, 1), (1, 64, 17), (5, 67, 33), (13, 3, 65)):
+        w = g.integers(-128, 128, (outputs, inputs, 1, 1)).astype(np.int8)
+        packed = PackedWeights(w, np.float32(0.01), np.int64(g.choice([0, 5])))
+        real = g.standard_normal((rows, inputs)).astype(np.float32)
+        x, y = Guarded(real, at_end), Guarded(np.zeros((rows, outputs), np.float32), at_end)
+        binding = packed.binding(Grid(1.0, 0), Output())
+        struct = ffi.new("nq_dynamic *", (packed.pack(isa).struct, binding, rows, 255))
+        needed = lib.nq_linear_dynamic_workspace(struct)
+        place = Guarded(np.zeros(needed, np.uint8), at_end, alignment=64)
+        pointers = (ffi.cast(t, a.array.ctypes.data) for t, a in (("float *", x), ("float *", y), ("void *", place)))
+        arguments = (struct, *pointers)
+        assert lib.nq_linear_dynamic(*arguments, needed - 1) == lib.NQ_WORKSPACE
+        assert lib.nq_linear_dynamic(*arguments, needed) == lib.NQ_OK
+        assert np.array_equal(y.array, linear_dynamic(packed, real, 255, isa=native.isa_names()[isa]))
+        for guarded in (x, y, place):
+            guarded.close()
+        calls += 1
+    return calls
+
+
 if __name__ == "__main__":
     number = native.isa_number(sys.argv[1])
-    total = sum(
-        run(number, at_end) for run in (run_convolutions, run_elementwise, run_pointwise) for at_end in (True, False)
-    )
+    families = (run_convolutions, run_elementwise, run_pointwise, run_dynamic)
+    total = sum(run(number, at_end) for run in families for at_end in (True, False))
     print("ok", total)

@@ -22,8 +22,10 @@ from hypothesis import strategies as st
 from processes import run_python
 from strategies import Layer
 
-from nanoquant import numerics
+from nanoquant import numerics, qparams
 from nanoquant.kernels import native, reference
+from nanoquant.kernels.dynamic import linear_dynamic
+from nanoquant.kernels.grid import Grid
 from nanoquant.kernels.packed import Input, Output, PackedWeights
 from nanoquant.numerics import Profile
 
@@ -242,7 +244,7 @@ def test_tables_are_the_specifications(seed: int) -> None:
     x_scale, y_scale, x_zero = (float(np.float32(v)) for v in g.uniform(0.01, 2, 3))
     given_, x_zero = Input(x_scale, int(100 * x_zero)), int(100 * x_zero)
     packed = PackedWeights(w, scale, np.zeros(scale.shape, np.int64), bias, profile=profile)
-    bound = packed._bind(packed._pack(0), given_, Output(y_scale, 3))
+    bound = packed._bind(packed.pack(0), given_, Output(y_scale, 3))
     init, multiplier, shift, badd, mul = (table[:21] for tables in bound.tables[0] for table in tables)
     columns = w.astype(np.int64).sum(axis=(1, 2, 3))
     expected = numerics.bind(profile, x_scale, scale, bias, np.abs(w.astype(int)).sum(axis=(1, 2, 3)), y_scale, 3)
@@ -276,9 +278,9 @@ def test_scales_are_refused_where_the_specification_refuses_them(
         numerics.bind(profile, x_scale, scale, addend, np.array([1]), y)
     except ValueError as error:
         with pytest.raises(ValueError, match=re.escape(str(error))):
-            packed._bind(packed._pack(0), Input(x_scale, 0), Output(y))
+            packed._bind(packed.pack(0), Input(x_scale, 0), Output(y))
     else:
-        packed._bind(packed._pack(0), Input(x_scale, 0), Output(y))
+        packed._bind(packed.pack(0), Input(x_scale, 0), Output(y))
 
 
 @pytest.mark.parametrize("bias", [2.0**-60, -(2.0**-60), 0.0])
@@ -479,7 +481,7 @@ def test_the_library_refuses_what_python_would_not_send() -> None:
     affine.outer = affine.inner = 2**62
     assert lib.nq_quantize(0, affine, ffi.NULL, ffi.NULL) == lib.NQ_BAD_ARGUMENT
     packed = PackedWeights(np.zeros((2, 3, 3, 3), np.int8), np.float32(1), np.int64(0), padding=(1, 1))
-    inner = packed._pack(0)
+    inner = packed.pack(0)
     bound = packed._bind(inner, Input(1.0, 0), Output(1.0))
     x = np.zeros((1, 5, 5, 3), np.uint8)
     y = np.zeros((1, 5, 5, 2), np.uint8)
@@ -493,3 +495,32 @@ def test_the_library_refuses_what_python_would_not_send() -> None:
     inner.struct[0].phase = 1
     assert lib.nq_conv_workspace(layer) == -1
     assert lib.nq_pack_sizes(inner.struct) == lib.NQ_BAD_ARGUMENT
+
+
+def test_a_dynamic_layer_is_its_parts(isa: str) -> None:
+    """Range, dynamic rule, quantization, product: each by its specification, or on ref; the layer by one call."""
+    g = np.random.default_rng(0)
+    for rows, inputs, outputs in ((1, 1, 1), (1, 64, 10), (3, 67, 33), (7, 130, 65), (40, 16, 130)):
+        for profile in Profile:
+            w = g.integers(-128, 128, (outputs, inputs, 1, 1)).astype(np.int8)
+            scale, zero_point = np.float32(g.uniform(0.01, 0.1, outputs)), g.integers(-3, 4, outputs) * (rows % 2)
+            packed = PackedWeights(w, scale, zero_point, g.normal(size=outputs).astype(np.float32), profile=profile)
+            x = (g.normal(size=(rows, inputs)) * 10.0 ** g.integers(-6, 6)).astype(np.float32)
+            for quant_max, relu in ((255, False), (127, True)):
+                s, zero = qparams.choose_dynamic_qparams(float(x.min()), float(x.max()), 0, quant_max)
+                steps = np.rint(x * (np.float32(1) / np.float32(s))) + zero
+                q = np.clip(steps, 0, quant_max).astype(np.uint8)
+                used = numerics.twice_inverted(s) if profile is Profile.onednn else np.float32(s)
+                expected = packed.linear(q, Grid(float(used), int(zero)), Output(relu=relu), isa="ref")
+                for _ in range(2):  # the second call is the one kept
+                    assert np.array_equal(linear_dynamic(packed, x, quant_max, relu, isa), expected)
+
+
+def test_a_dynamic_layer_says_what_is_wrong() -> None:
+    packed = PackedWeights(np.ones((2, 3, 1, 1), np.int8), np.float32([1, 1e-36]), np.zeros(2, np.int64))
+    with pytest.raises(ValueError, match=r"shape \(1, 3\) holds NaN or infinity"):
+        linear_dynamic(packed, np.float32([[1, np.inf, 0]]), 255)
+    with pytest.raises(ValueError, match="channel 1"):
+        linear_dynamic(packed, np.float32([[1e-3, 0, 0]]), 255)
+    with pytest.raises(ValueError, match="3 input features; got an input with 4"):
+        linear_dynamic(packed, np.ones((1, 4), np.float32), 255)

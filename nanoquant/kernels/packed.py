@@ -137,14 +137,15 @@ class PackedWeights:
         if groups < 1 or out_channels % groups:
             raise ValueError(f"groups must divide the {out_channels} output channels; got {groups}")
         self.weights = np.asarray(weights, order="C")
-        self.scale, self.zero_point = scale.astype(np.float32), zero_point.astype(np.int64)
+        self.scale = np.array(scale, np.float32, order="C")  # arrays, whose memory C may keep a pointer to
+        self.zero_point = np.array(zero_point, np.int64)
         self.bias = None if bias is None else np.asarray(bias, dtype=np.float32, order="C")
         self.stride, self.padding = self._sizes("stride", stride, 1), self._sizes("padding", padding, 0)
         self.dilation, self.groups = self._sizes("dilation", dilation, 1), groups
         self.transposed, self.output_padding = transposed, self._sizes("output_padding", output_padding, 0)
         self.profile = profile
         self._packed: dict[int, _Packed] = {}
-        self.calls: dict[Any, Call] = {}
+        self.calls: dict[Any, Any] = {}  # prepared, by what they are for
 
     def _sizes(self, name: str, value: Sizes | int, least: int) -> Sizes:
         """One number for each axis of the kernel."""
@@ -242,12 +243,12 @@ class PackedWeights:
         images: Sizes
         shape: Sizes
         if kind == "linear":
-            self._check_linear(x_shape)
+            self.check_linear(x_shape)
             images, shape = (1, 1, 1, math.prod(x_shape[:-1])), (*x_shape[:-1], self.out_channels)  # pixels of a line
         else:
             images, shape = (x_shape[0], *(1,) * (5 - len(x_shape)), *x_shape[1:-1]), self.out_shape(x_shape)
         dtype = np.dtype(np.int32 if wanted.accumulators else np.float32 if wanted.scale is None else wanted.dtype)
-        packed = self._pack(isa_number(isa))
+        packed = self.pack(isa_number(isa))
         bound = self._bind(packed, given, wanted)
         layer = ffi.new("nq_layer *", (packed.struct, bound.epilogue, images[0], images[1:]))
         needed = lib.nq_conv_workspace(layer)
@@ -258,13 +259,14 @@ class PackedWeights:
         call = self.calls[key] = Call(layer, needed, shape, dtype, (packed, bound))
         return call
 
-    def _check_linear(self, x_shape: Sizes) -> None:
+    def check_linear(self, x_shape: Sizes) -> None:
+        """Raises ValueError unless these are a linear layer's weights, for inputs of this shape."""
         if x_shape[-1] != self.in_channels:
             raise ValueError(f"the layer has {self.in_channels} input features; got an input with {x_shape[-1]}")
         if math.prod((*self.weights.shape[2:], *self.stride)) != 1 or any(self.padding):
             raise ValueError(f"these weights of shape {self.weights.shape} are a convolution's: call conv")
 
-    def _pack(self, isa: int) -> _Packed:
+    def pack(self, isa: int) -> _Packed:
         """This instruction set's form of the weights; made at the first call."""
         if isa not in self._packed:
             phases = math.prod(self.stride) if self.transposed else 1
@@ -302,7 +304,7 @@ class PackedWeights:
         if key in packed.bound:
             return packed.bound[key]
         epilogue, tables = ffi.new("nq_epilogue[]", len(packed.arrays)), []
-        binding, channel = self._binding(given, wanted), ffi.new("int32_t *")
+        binding, channel = self.binding(given, wanted), ffi.new("int32_t *")
         for phase, arrays in enumerate(packed.arrays):
             struct, e = packed.struct + phase, epilogue + phase
             length = struct.table_length
@@ -321,7 +323,7 @@ class PackedWeights:
         packed.bound[key] = bound = _Bound(epilogue, tables)
         return bound
 
-    def _binding(self, given: Grid, wanted: Output) -> Any:
+    def binding(self, given: Grid, wanted: Output) -> Any:
         """What C needs to know besides the packed weights."""
         binding = ffi.new("nq_binding *")
         binding.x_dtype, binding.x_scale, binding.x_zero_point = DTYPES[given.dtype], given.scale, given.zero_point

@@ -58,7 +58,7 @@ def rows(weights: PackedWeights | ArrayLike) -> NDArray[np.int64]:
     convolution follow each other. Result: (out, k).
     """
     if isinstance(weights, PackedWeights):
-        packed = weights._pack(isa_number("ref"))  # the layout without permutation: [block][strip][quad][channel][4]
+        packed = weights.pack(isa_number("ref"))  # the layout without permutation: [block][strip][quad][channel][4]
         phases = []
         for struct, arrays in zip(packed.struct, packed.arrays, strict=True):
             blocks, out = struct.blocks, weights.out_channels

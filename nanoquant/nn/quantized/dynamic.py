@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 
 from ...autograd.tensor import Tensor
-from ...kernels import native
-from ...kernels.elementwise import choose_dynamic_qparams, value_range
-from ...kernels.grid import Grid
-from ...kernels.packed import Output, PackedWeights
-from ...numerics import Profile, twice_inverted
+from ...kernels import dynamic
+from ...kernels.packed import PackedWeights
+from ...numerics import Profile
 from ...qtensor import without_gradient
 from ..linear import take_float
 from .linear import pack_linear
@@ -32,11 +30,7 @@ def linear_dynamic(x: Any, packed: PackedWeights, reduce_range: bool, relu: bool
             np.float32(0) if packed.bias is None else packed.bias, (len(x), packed.out_channels)
         ).copy()
     quant_max = 127 if reduce_range and packed.profile is not Profile.qnnpack else 255
-    scale, zero_point = choose_dynamic_qparams(*value_range(x), 0, quant_max)
-    numbers = np.array([scale], np.float32), np.array([zero_point], np.int32)
-    q = native.quantize(x, native.affine(np.dtype(np.uint8), (1, 1, x.size), *numbers, 0, quant_max))
-    used = twice_inverted(scale) if packed.profile is Profile.onednn else np.float32(scale)  # oneDNN inverts the double
-    return packed.linear(q, Grid(float(used), zero_point), Output(relu=relu))
+    return dynamic.linear_dynamic(packed, x, quant_max, relu)
 
 
 class Linear(Weighted):

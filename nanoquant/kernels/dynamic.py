@@ -1,0 +1,59 @@
+"""A linear layer on floats, which are quantized by the range that they have: one call of the C library.
+
+Before: `packed`, `elementwise`. After: `nanoquant.qtensor`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .elementwise import choose_dynamic_qparams, value_range
+from .grid import Grid
+from .native import FLOATS, check, ffi, isa_number, lib, pointer, requested_isa, workspace
+from .packed import Output, PackedWeights
+
+
+def linear_dynamic(
+    packed: PackedWeights, x: NDArray[np.float32], quant_max: int, relu: bool = False, isa: str | None = None
+) -> NDArray[np.float32]:
+    """y = epilogue D(sum_k (q_x - z_x) (q_w - z_w)) of x, quantized to 0 .. quant_max by the dynamic rule.
+
+    x: (rows, in_features), float32, C-contiguous, not empty. Returns (rows, out_features). Raises ValueError on NaN and
+    infinity, and where the arithmetic would not be exact (`numerics.bind`).
+
+    >>> packed = PackedWeights(np.ones((1, 2, 1, 1), np.int8), np.float32(1), np.int64(0))
+    >>> linear_dynamic(packed, np.float32([[0, 255], [1, 2]]), 255)
+    array([[255.],
+           [  3.]], dtype=float32)
+    """
+    key = ("dynamic", x.shape, quant_max, relu, isa or requested_isa())
+    call = packed.calls.get(key) or _prepare(packed, key, x.shape, quant_max, relu, isa)
+    struct, needed, _ = call
+    y = np.empty((x.shape[0], packed.out_channels), np.float32)
+    status = lib.nq_linear_dynamic(struct, pointer(FLOATS, x), pointer(FLOATS, y), workspace(needed), needed)
+    if status == lib.NQ_NOT_FINITE:
+        value_range(x)  # says so
+    if status:  # bind as any layer does, which explains what is wrong with the scale
+        scale, zero_point = choose_dynamic_qparams(*value_range(x), 0, quant_max)
+        packed.linear(np.zeros(x.shape, np.uint8), Grid(float(np.float32(scale)), zero_point), Output(relu=relu))
+        check(status, "linear_dynamic")
+    return y
+
+
+def _prepare(
+    packed: PackedWeights, key: Any, shape: tuple[int, ...], quant_max: int, relu: bool, isa: str | None
+) -> Any:
+    """(structure for C, bytes of workspace, what the structure points to)."""
+    packed.check_linear(shape)
+    weights, binding = packed.pack(isa_number(isa)), packed.binding(Grid(1.0, 0), Output(relu=relu))
+    struct = ffi.new("nq_dynamic *", (weights.struct, binding, shape[0], quant_max))
+    needed = lib.nq_linear_dynamic_workspace(struct)
+    if needed < 0:
+        raise ValueError(f"an input of shape {shape} is larger than the address space")
+    if len(packed.calls) >= packed.CALLS_KEPT:
+        packed.calls.clear()
+    call = packed.calls[key] = (struct, needed, (weights, binding))
+    return call
