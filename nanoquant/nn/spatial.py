@@ -1,4 +1,4 @@
-"""Convolution and pooling over images, as products and slices of whole arrays.
+"""Convolution over images, as products of matrices.
 
 A convolution is one matrix product, once every input value stands in each of the places where the filter meets it
 (*im2col*; the inverse, which adds the places up again, is *col2im*):
@@ -10,192 +10,144 @@ A convolution is one matrix product, once every input value stands in each of th
       | i j k l |           e f g | i j k       i=1, j=0         (2 x 2 filter)
       +---------+           f g h | j k l       i=1, j=1
 
-Loops run over the few positions (i, j) of the filter, never over pixels. Images are (batch, channels, height, width).
-
-Before: `nanoquant.qtensor`. After: `normalization`.
+Before: `pooling`. After: `normalization`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from ..autograd.ops import Array, Op
-
-Pair = tuple[int, int]
-
-
-def out_size(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
-    """Pixels of the output along one axis: floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1."""
-    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-
-
-def _places(
-    shape: tuple[int, ...], kernel: Pair, stride: Pair, dilation: Pair
-) -> Iterator[tuple[int, int, tuple[slice, slice]]]:
-    """For each position (i, j) of the filter: which pixels of a padded image of `shape` it meets, one per output pixel."""
-    rows, columns = (out_size(shape[a], kernel[a], stride[a], 0, dilation[a]) for a in (0, 1))
-    for i in range(kernel[0]):
-        for j in range(kernel[1]):
-            top, left = i * dilation[0], j * dilation[1]
-            yield i, j, (
-                slice(top, top + (rows - 1) * stride[0] + 1, stride[0]),
-                slice(left, left + (columns - 1) * stride[1] + 1, stride[1]),
-            )  # fmt: skip
+from .pooling import ADAPTIVE_AVG_POOL as ADAPTIVE_AVG_POOL
+from .pooling import ADAPTIVE_MAX_POOL as ADAPTIVE_MAX_POOL
+from .pooling import AVG_POOL as AVG_POOL
+from .pooling import MAX_POOL as MAX_POOL
+from .windows import Sizes, Window, inner, out_sizes, pad, padded_shape, places
+from .windows import out_size as out_size
 
 
-def _pad(x: Array, padding: Pair, value: float = 0) -> Array:
-    if padding == (0, 0):
-        return x
-    return np.pad(x, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2), constant_values=value)
+def _columns(x: Array, out: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> Array:
+    """(groups, channels / groups * places, batch * pixels)."""
+    padded = pad(x, padded_shape(x.shape, out, kernel, stride, padding, dilation), padding).swapaxes(0, 1)
+    columns = np.empty((x.shape[1], *kernel, x.shape[0], *out), x.dtype)  # channels first: rows are whole images
+    for place, window in places(out, kernel, stride, dilation):
+        filled: Window = (slice(None), *place)
+        columns[filled] = padded[window]
+    return columns.reshape(groups, -1, x.shape[0] * int(np.prod(out)))
 
 
-def _crop(x: Array, padding: Pair) -> Array:
-    return x[:, :, padding[0] : x.shape[2] - padding[0], padding[1] : x.shape[3] - padding[1]]
+def _channels_first(y: Array, groups: int) -> Array:
+    return y.swapaxes(0, 1).reshape(groups, y.shape[1] // groups, -1)
 
 
-def _im2col(x: Array, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Array:
-    """(groups, channels / groups * kh * kw, batch * out_height * out_width)."""
-    padded = _pad(x, padding).transpose(1, 0, 2, 3)  # channels first: a column's rows are whole images
-    channels, batch, height, width = padded.shape
-    rows, columns = (
-        out_size(s, k, t, 0, d) for s, k, t, d in zip((height, width), kernel, stride, dilation, strict=True)
-    )
-    places = np.empty((channels, *kernel, batch, rows, columns), x.dtype)
-    for i, j, (ys, xs) in _places((height, width), kernel, stride, dilation):
-        places[:, i, j] = padded[:, :, ys, xs]
-    return places.reshape(groups, channels // groups * kernel[0] * kernel[1], batch * rows * columns)
+def _correlate(x: Array, w: Array, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> Array:
+    """The convolution without its bias."""
+    kernel = w.shape[2:]
+    out = out_sizes(x.shape, kernel, stride, padding, dilation)
+    columns = _columns(x, out, kernel, stride, padding, dilation, groups)
+    y = np.matmul(w.reshape(groups, w.shape[0] // groups, -1), columns)
+    return np.asarray(y.reshape(w.shape[0], x.shape[0], *out).swapaxes(0, 1), order="C")
 
 
-def conv2d(
-    x: Array,
-    w: Array,
-    b: Array | None = None,
-    stride: Pair = (1, 1),
-    padding: Pair = (0, 0),
-    dilation: Pair = (1, 1),
-    groups: int = 1,
+def _spread(g: Array, w: Array, size: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> Array:
+    """The transpose of `_correlate`: each pixel of g adds its multiple of the filter to an image of `size`."""
+    kernel, out, channels = w.shape[2:], g.shape[2:], w.shape[1] * groups
+    shape = (g.shape[0], channels, *size)
+    columns = np.matmul(w.reshape(groups, w.shape[0] // groups, -1).swapaxes(1, 2), _channels_first(g, groups))
+    columns = columns.reshape(channels, *kernel, g.shape[0], *out)
+    x = np.zeros(padded_shape(shape, out, kernel, stride, padding, dilation), g.dtype)
+    for place, window in places(out, kernel, stride, dilation):
+        x[window] += columns[(slice(None), *place)].swapaxes(0, 1)
+    return np.asarray(x[inner(shape, padding)])
+
+
+def _filter_gradient(
+    g: Array, x: Array, shape: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
 ) -> Array:
-    """y[n, o, y, x] = b[o] + sum_{c, i, j} w[o, c, i, j] x[n, c, y stride + i dilation, x stride + j dilation].
+    """The gradient of a filter of `shape` that made images of gradient g of x: with columns C of x, dw = g C^T."""
+    columns = _columns(x, g.shape[2:], shape[2:], stride, padding, dilation, groups)
+    return np.asarray(np.matmul(_channels_first(g, groups), columns.swapaxes(1, 2)).reshape(shape))
 
-    x: (batch, in_channels, height, width). w: (out_channels, in_channels / groups, kh, kw). b: (out_channels,).
-    """
-    kernel = (w.shape[2], w.shape[3])
-    rows, columns = (out_size(x.shape[2 + a], kernel[a], stride[a], padding[a], dilation[a]) for a in (0, 1))
-    places = _im2col(x, kernel, stride, padding, dilation, groups)
-    y = np.matmul(w.reshape(groups, w.shape[0] // groups, -1), places).reshape(w.shape[0], -1)
+
+def _add_bias(y: Array, b: Array | None) -> Array:
     if b is not None:
-        y += b[:, np.newaxis]
-    return np.asarray(y.reshape(w.shape[0], x.shape[0], rows, columns).swapaxes(0, 1), order="C")
+        y += b.reshape(-1, *(1 for _ in y.shape[2:]))
+    return y
 
 
-def conv2d_vjp(
+def _bias_gradient(g: Array) -> Array:
+    return np.asarray(g.sum(axis=(0, *range(2, g.ndim))))
+
+
+def conv(
+    x: Array, w: Array, b: Array | None = None, *, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int = 1
+) -> Array:
+    """y[n, o, p] = b[o] + sum_{c, i} w[o, c, i] x[n, c, p stride + i dilation - padding], p and i over all spatial axes.
+
+    x: (batch, in_channels, *size). w: (out_channels, in_channels / groups, *kernel). b: (out_channels,).
+    """
+    return _add_bias(_correlate(x, w, stride, padding, dilation, groups), b)
+
+
+def conv_vjp(
     g: Array,
     y: Array,
     x: Array,
     w: Array,
     b: Array | None = None,
-    stride: Pair = (1, 1),
-    padding: Pair = (0, 0),
-    dilation: Pair = (1, 1),
+    *,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
     groups: int = 1,
 ) -> tuple[Array, ...]:
-    """With columns C of x: dw = g C^T, dC = w^T g, and dx adds dC up where im2col had copied x to (col2im)."""
-    kernel = (w.shape[2], w.shape[3])
-    out = g.swapaxes(0, 1).reshape(groups, w.shape[0] // groups, -1)
-    dw = np.matmul(out, _im2col(x, kernel, stride, padding, dilation, groups).swapaxes(1, 2)).reshape(w.shape)
-    places = np.matmul(w.reshape(groups, w.shape[0] // groups, -1).swapaxes(1, 2), out)
-    batch, channels = x.shape[:2]
-    height, width = x.shape[2] + 2 * padding[0], x.shape[3] + 2 * padding[1]
-    places = places.reshape(channels, *kernel, batch, *g.shape[2:])
-    dx = np.zeros((channels, batch, height, width), x.dtype)
-    for i, j, (ys, xs) in _places((height, width), kernel, stride, dilation):
-        dx[:, :, ys, xs] += places[:, i, j]
-    gradients = (_crop(dx.swapaxes(0, 1), padding), dw)
-    return gradients if b is None else (*gradients, g.sum(axis=(0, 2, 3)))
+    """dx spreads g by the filter; dw correlates x with g; db sums g."""
+    dx = _spread(g, w, x.shape[2:], stride, padding, dilation, groups)
+    dw = _filter_gradient(g, x, w.shape, stride, padding, dilation, groups)
+    return (dx, dw) if b is None else (dx, dw, _bias_gradient(g))
 
 
-def max_pool2d(
-    x: Array, kernel: Pair = (2, 2), stride: Pair = (2, 2), padding: Pair = (0, 0), dilation: Pair = (1, 1)
+def conv_transpose(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    *,
+    stride: Sizes,
+    padding: Sizes,
+    output_padding: Sizes,
+    dilation: Sizes,
+    groups: int = 1,
 ) -> Array:
-    """The greatest value in each window; padding never wins."""
-    lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
-    padded = _pad(x, padding, lowest)
-    y: Array | None = None
-    for _, _, (ys, xs) in _places(padded.shape[2:], kernel, stride, dilation):
-        window = padded[:, :, ys, xs]
-        y = window.copy(order="K") if y is None else np.maximum(y, window, out=y)
-    assert y is not None
-    return y
+    """y[n, o, p stride + i dilation - padding] sums w[c, o, i] x[n, c, p]: a convolution's gradient, made a layer.
+
+    x: (batch, in_channels, *size). w: (in_channels, out_channels / groups, *kernel). b: (out_channels,). Each output axis
+    has (size - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1 pixels.
+    """
+    axes = zip(x.shape[2:], w.shape[2:], stride, padding, output_padding, dilation, strict=True)
+    size = tuple((n - 1) * s - 2 * p + d * (k - 1) + more + 1 for n, k, s, p, more, d in axes)
+    return _add_bias(_spread(x, w, size, stride, padding, dilation, groups), b)
 
 
-def max_pool2d_vjp(
+def conv_transpose_vjp(
     g: Array,
     y: Array,
     x: Array,
-    kernel: Pair = (2, 2),
-    stride: Pair = (2, 2),
-    padding: Pair = (0, 0),
-    dilation: Pair = (1, 1),
-) -> tuple[Array]:
-    """The gradient goes to the first greatest element of each window, in reading order."""
-    padded = _pad(x, padding, -np.inf)
-    dx, open_ = np.zeros_like(padded), np.ones(y.shape, bool)
-    for _, _, (ys, xs) in _places(padded.shape[2:], kernel, stride, dilation):
-        winner = (padded[:, :, ys, xs] == y) & open_
-        dx[:, :, ys, xs] += g * winner
-        open_ &= ~winner
-    return (_crop(dx, padding),)
+    w: Array,
+    b: Array | None = None,
+    *,
+    stride: Sizes,
+    padding: Sizes,
+    output_padding: Sizes,
+    dilation: Sizes,
+    groups: int = 1,
+) -> tuple[Array, ...]:
+    """As in `conv_vjp`, with x and g in each other's place."""
+    dx = _correlate(g, w, stride, padding, dilation, groups)[inner(x.shape, (0,) * len(stride))]
+    dw = _filter_gradient(x, g, w.shape, stride, padding, dilation, groups)
+    return (dx, dw) if b is None else (dx, dw, _bias_gradient(g))
 
 
-def avg_pool2d(x: Array, kernel: Pair = (2, 2), stride: Pair = (2, 2), padding: Pair = (0, 0)) -> Array:
-    """The mean of each window, padding counted as zeros."""
-    padded = _pad(x, padding)
-    total = sum(padded[:, :, ys, xs] for _, _, (ys, xs) in _places(padded.shape[2:], kernel, stride, (1, 1)))
-    return np.asarray(total / x.dtype.type(kernel[0] * kernel[1]))
-
-
-def avg_pool2d_vjp(
-    g: Array, y: Array, x: Array, kernel: Pair = (2, 2), stride: Pair = (2, 2), padding: Pair = (0, 0)
-) -> tuple[Array]:
-    """Every element of a window gets an equal share."""
-    dx = np.zeros((*x.shape[:2], x.shape[2] + 2 * padding[0], x.shape[3] + 2 * padding[1]), x.dtype)
-    share = g / x.dtype.type(kernel[0] * kernel[1])
-    for _, _, (ys, xs) in _places(dx.shape[2:], kernel, stride, (1, 1)):
-        dx[:, :, ys, xs] += share
-    return (_crop(dx, padding),)
-
-
-def adaptive_windows(size: int, out: int) -> list[slice]:
-    """The `out` windows that cover `size` pixels: window i is floor(i size / out) .. ceil((i + 1) size / out).
-
-    >>> adaptive_windows(5, 2)
-    [slice(0, 3, None), slice(2, 5, None)]
-    """
-    return [slice(i * size // out, -(-(i + 1) * size // out)) for i in range(out)]
-
-
-def adaptive_avg_pool2d(x: Array, out: Pair = (1, 1)) -> Array:
-    """The means of `out` windows that cover the image; neighbours overlap where the sizes do not divide."""
-    y = np.empty((*x.shape[:2], *out), x.dtype)
-    for i, ys in enumerate(adaptive_windows(x.shape[2], out[0])):
-        for j, xs in enumerate(adaptive_windows(x.shape[3], out[1])):
-            y[:, :, i, j] = x[:, :, ys, xs].mean(axis=(2, 3))
-    return y
-
-
-def adaptive_avg_pool2d_vjp(g: Array, y: Array, x: Array, out: Pair = (1, 1)) -> tuple[Array]:
-    """Every element of a window gets an equal share."""
-    dx = np.zeros_like(x)
-    for i, ys in enumerate(adaptive_windows(x.shape[2], out[0])):
-        for j, xs in enumerate(adaptive_windows(x.shape[3], out[1])):
-            window = dx[:, :, ys, xs]
-            window += g[:, :, i : i + 1, j : j + 1] / x.dtype.type(window.shape[2] * window.shape[3])
-    return (dx,)
-
-
-CONV2D = Op("conv2d", conv2d, conv2d_vjp)
-MAX_POOL2D = Op("max_pool2d", max_pool2d, max_pool2d_vjp)
-AVG_POOL2D = Op("avg_pool2d", avg_pool2d, avg_pool2d_vjp)
-ADAPTIVE_AVG_POOL2D = Op("adaptive_avg_pool2d", adaptive_avg_pool2d, adaptive_avg_pool2d_vjp)
+CONV = Op("conv", conv, conv_vjp)
+CONV_TRANSPOSE = Op("conv_transpose", conv_transpose, conv_transpose_vjp)
+# The names of before, until the layers have moved.
+CONV2D, MAX_POOL2D, AVG_POOL2D, ADAPTIVE_AVG_POOL2D = CONV, MAX_POOL, AVG_POOL, ADAPTIVE_AVG_POOL
