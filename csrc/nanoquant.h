@@ -230,7 +230,28 @@ typedef struct {
 int64_t nq_conv_workspace(const nq_layer *layer);                /* bytes; -1 on impossible sizes */
 nq_status nq_conv(const nq_layer *layer, const void *x, void *y, void *workspace, int64_t workspace_bytes);
 
-/* ---- 9. The machine ---------------------------------------------------------------------------------------------- */
+/* ---- 9. Training ------------------------------------------------------------------------------------------------- */
+
+/* Windows over images of floats, channels last: [batch][size ...][pixel_channels], of which the first `channels` take part. A
+ * tap outside the image is worth 0. */
+typedef struct {
+    int32_t element;                     /* bytes: 4 (float32) or 8 (float64) */
+    int32_t batch, channels, pixel_channels;
+    int32_t size[3], out[3], kernel[3], stride[3], padding[3], dilation[3];
+} nq_windows;
+
+/* For each output pixel and each of its taps. columns: [batch][out ...][kernel ...][channels]; y: [batch][out ...][channels];
+ * f: [kernel ...][channels]; the last operation has one for each image, [batch][kernel ...][channels]. */
+typedef enum {
+    NQ_UNFOLD,           /* columns = image        */
+    NQ_FOLD,             /* image += columns       */
+    NQ_CORRELATE,        /* y += image * f         */
+    NQ_SCATTER,          /* image += y * f         */
+    NQ_FILTER            /* f += y * image         */
+} nq_slide_op;
+nq_status nq_slide(int op, const nq_windows *windows, void *image, void *columns_or_y, void *f);
+
+/* ---- 10. The machine --------------------------------------------------------------------------------------------- */
 
 /* What this CPU can do at best, on nq_get_num_threads() threads; the caller takes the time. A chain is a way to multiply
  * in registers alone; its name lists its instructions, and is NULL beyond an instruction set's last. *macs: the

@@ -1,0 +1,42 @@
+"""A filter slides over images of floats, in C (csrc/slide.c).
+
+Before: `native`. After: `nanoquant.nn.windows`.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+from numpy.typing import NDArray
+
+from .native import check, ffi, lib, pointer
+
+Sizes = tuple[int, ...]
+
+
+class Slide(IntEnum):
+    """What is done for each output pixel and each of its taps; a tap outside the image is worth 0."""
+
+    unfold = lib.NQ_UNFOLD  # columns = image
+    fold = lib.NQ_FOLD  # image += columns
+    correlate = lib.NQ_CORRELATE  # y += image * f
+    scatter = lib.NQ_SCATTER  # image += y * f
+    filter = lib.NQ_FILTER  # f[image] += y * image
+
+
+def slide(
+    op: Slide, image: NDArray[Any], pixels: NDArray[Any], f: NDArray[Any] | None, first: int, channels: int, sizes: Any
+) -> None:
+    """Runs `op` in place. image: (batch, *size, all channels), of which `channels` from `first` on take part.
+
+    pixels: columns (batch, *out, *kernel, channels), or y (batch, *out, channels). f: (*kernel, channels), with a leading
+    batch for `filter`. All are C-contiguous and of one float dtype. sizes: (size, out, kernel, stride, padding, dilation),
+    one to three axes each.
+    """
+    batch, whole, element = image.shape[0], image.shape[-1], image.itemsize
+    neutral = (1, 1, 1, 1, 0, 1)  # of an axis that is not there
+    axes = [[n] * (3 - len(s)) + list(s) for n, s in zip(neutral, sizes, strict=True)]
+    windows = ffi.new("nq_windows *", (element, batch, channels, whole, *axes))
+    at = pointer("char[]", image) + first * element
+    check(lib.nq_slide(op, windows, at, pointer(pixels), ffi.NULL if f is None else pointer(f)), op.name)
