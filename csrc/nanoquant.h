@@ -238,10 +238,11 @@ typedef struct {
     int32_t element;                     /* bytes: 4 (float32) or 8 (float64) */
     int32_t batch, channels, pixel_channels;
     int32_t size[3], out[3], kernel[3], stride[3], padding[3], dilation[3];
+    int64_t first, lines;                /* the lines of output pixels that take part, of all batch * out[0] * out[1] */
 } nq_windows;
 
-/* For each output pixel and each of its taps. columns: [batch][out ...][kernel ...][channels]; y: [batch][out ...][channels];
- * f: [kernel ...][channels]; the last operation has one for each image, [batch][kernel ...][channels]. */
+/* For each output pixel of those lines and each of its taps. columns: [lines][out[2]][kernel ...][channels];
+ * y: [lines][out[2]][channels]; f: [kernel ...][channels]; the last operation has one for each image of the batch. */
 typedef enum {
     NQ_UNFOLD,           /* columns = image        */
     NQ_FOLD,             /* image += columns       */

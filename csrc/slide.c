@@ -15,6 +15,8 @@
 
 #include <string.h>
 
+enum { PARALLEL_ELEMENTS = 1 << 16 };
+
 typedef struct {
     const nq_windows *w;
     char *image, *pixels, *filter;
@@ -22,6 +24,20 @@ typedef struct {
 } pass;
 
 typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* Runs are short: a call of memcpy would take longer than the copy. */
+INLINE void copy(char *to, const char *from, int64_t bytes) {
+    int64_t i = 0;
+    for (; i + 16 <= bytes; i += 16)
+        *(four *)(to + i) = *(const four *)(from + i);
+    for (; i < bytes; i += 4)
+        memcpy(to + i, from + i, 4);
+}
+
+INLINE void clear(char *to, int64_t bytes) {
+    for (int64_t i = 0; i < bytes; i += 4)
+        memset(to + i, 0, 4);
+}
 
 INLINE void add(int32_t element, char *to, const char *from, int64_t count) {
     int64_t i = 0;
@@ -58,13 +74,13 @@ INLINE void visit(const pass *p, int op, int64_t image, int64_t pixel, int64_t t
     char *x = p->image + inside * step, *y = p->pixels + (pixel * p->pixel_taps + (op <= NQ_FOLD ? tap + lo : 0)) * run;
     char *f = p->filter + ((op == NQ_FILTER ? image * taps : 0) + tap + lo) * run;
     if (op == NQ_UNFOLD) {
-        memset(y - lo * run, 0, (size_t)(lo * run));
-        memset(y + (hi - lo) * run, 0, (size_t)((w->kernel[2] - hi) * run));
+        clear(y - lo * run, lo * run);
+        clear(y + (hi - lo) * run, (w->kernel[2] - hi) * run);
     }
     const int64_t count = whole ? hi > lo : hi - lo, length = whole ? (hi - lo) * w->channels : w->channels;
     for (int64_t t = 0; t < count; t++, x += step * w->dilation[2], f += run) {
         if (op == NQ_UNFOLD)
-            memcpy(y + t * run, x, (size_t)(length * w->element));
+            copy(y + t * run, x, length * w->element);
         else if (op == NQ_FOLD)
             add(w->element, x, y + t * run, length);
         else if (op == NQ_CORRELATE)
@@ -79,9 +95,9 @@ INLINE void visit(const pass *p, int op, int64_t image, int64_t pixel, int64_t t
 /* How many of the numbers start, start + step ... lie below `end`. */
 static int64_t below(int64_t start, int64_t step, int64_t end) { return start < end ? nq_ceil_div(end - start, step) : 0; }
 
-INLINE void slide_line(const pass *p, int op, int64_t line) {
+INLINE void slide_line(const pass *p, int op, int64_t item) {
     const nq_windows *w = p->w;
-    const int64_t image = line / ((int64_t)w->out[0] * w->out[1]);
+    const int64_t line = w->first + item, image = line / ((int64_t)w->out[0] * w->out[1]);
     const int64_t start0 = line / w->out[1] % w->out[0] * w->stride[0] - w->padding[0];
     const int64_t start1 = line % w->out[1] * w->stride[1] - w->padding[1];
     for (int64_t o = 0; o < w->out[2]; o++) {
@@ -93,20 +109,22 @@ INLINE void slide_line(const pass *p, int op, int64_t line) {
                 const int64_t z = start0 + i * w->dilation[0], y = start1 + j * w->dilation[1];
                 const int in = 0 <= z && z < w->size[0] && 0 <= y && y < w->size[1] && lo < hi;
                 const int64_t inside = ((image * w->size[0] + z) * w->size[1] + y) * w->size[2] + start + lo * w->dilation[2];
-                visit(p, op, image, line * w->out[2] + o, tap, in ? lo : 0, in ? hi : 0, in ? inside : 0);
+                visit(p, op, image, item * w->out[2] + o, tap, in ? lo : 0, in ? hi : 0, in ? inside : 0);
             }
     }
 }
 
-static void unfold_item(void *context, int64_t line) { slide_line(context, NQ_UNFOLD, line); }
+static void unfold_item(void *context, int64_t item) { slide_line(context, NQ_UNFOLD, item); }
 
-static void correlate_item(void *context, int64_t line) { slide_line(context, NQ_CORRELATE, line); }
+static void correlate_item(void *context, int64_t item) { slide_line(context, NQ_CORRELATE, item); }
 
+/* The item-th image that has lines among those that take part. */
 #define IMAGE_ITEM(name, op)                                                                                           \
-    static void name(void *context, int64_t image) {                                                                   \
+    static void name(void *context, int64_t item) {                                                                    \
         const nq_windows *w = ((const pass *)context)->w;                                                              \
-        for (int64_t lines = (int64_t)w->out[0] * w->out[1], i = 0; i < lines; i++)                                    \
-            slide_line(context, op, image * lines + i);                                                                \
+        const int64_t lines = (int64_t)w->out[0] * w->out[1], from = (w->first / lines + item) * lines - w->first;     \
+        for (int64_t i = nq_max(from, 0); i < nq_min(from + lines, w->lines); i++)                                     \
+            slide_line(context, op, i);                                                                                \
     }
 IMAGE_ITEM(fold_item, NQ_FOLD)
 IMAGE_ITEM(scatter_item, NQ_SCATTER)
@@ -122,16 +140,18 @@ static int windows_are_sane(const nq_windows *w) {
                !__builtin_mul_overflow(columns, w->kernel[a], &columns);
     }
     return sane && !__builtin_mul_overflow(image, 8 * (int64_t)w->batch, &image) &&
-           !__builtin_mul_overflow(columns, 8 * (int64_t)w->batch, &columns);
+           !__builtin_mul_overflow(columns, 8 * (int64_t)w->batch, &columns) && w->first >= 0 && w->lines >= 0 &&
+           w->first + w->lines <= (int64_t)w->batch * w->out[0] * w->out[1];
 }
 
-nq_status nq_slide(int op, const nq_windows *w, void *image, void *pixels, void *filter) {
+nq_status nq_slide(int op, const nq_windows *w, void *x, void *pixels, void *f) {
     static void (*const items[])(void *, int64_t) = {unfold_item, fold_item, correlate_item, scatter_item, filter_item};
     if (op < NQ_UNFOLD || op > NQ_FILTER || !windows_are_sane(w))
         return NQ_BAD_ARGUMENT;
-    const int64_t taps = (int64_t)w->kernel[0] * w->kernel[1] * w->kernel[2], lines = (int64_t)w->out[0] * w->out[1];
-    pass p = {.w = w, .image = image, .pixels = pixels, .filter = filter, .pixel_taps = op <= NQ_FOLD ? taps : 1};
-    const int64_t work = w->batch * lines * w->out[2] * taps * w->channels;
-    nq_for(work >= 1 << 16, op == NQ_UNFOLD || op == NQ_CORRELATE ? w->batch * lines : w->batch, items[op], &p);
+    const int64_t taps = (int64_t)w->kernel[0] * w->kernel[1] * w->kernel[2], image = (int64_t)w->out[0] * w->out[1];
+    const int parallel = w->lines * w->out[2] * taps * w->channels >= PARALLEL_ELEMENTS;
+    const int64_t images = w->lines ? (w->first + w->lines - 1) / image - w->first / image + 1 : 0;
+    pass p = {.w = w, .image = x, .pixels = pixels, .filter = f, .pixel_taps = op <= NQ_FOLD ? taps : 1};
+    nq_for(parallel, op == NQ_UNFOLD || op == NQ_CORRELATE ? w->lines : images, items[op], &p);
     return NQ_OK;
 }

@@ -8,9 +8,10 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from .native import check, ffi, lib, pointer
+from .native import check, ffi, lib, pointer, workspace
 
 Sizes = tuple[int, ...]
 
@@ -25,18 +26,31 @@ class Slide(IntEnum):
     filter = lib.NQ_FILTER  # f[image] += y * image
 
 
-def slide(
-    op: Slide, image: NDArray[Any], pixels: NDArray[Any], f: NDArray[Any] | None, first: int, channels: int, sizes: Any
-) -> None:
-    """Runs `op` in place. image: (batch, *size, all channels), of which `channels` from `first` on take part.
+def room(count: int, dtype: Any) -> NDArray[Any]:
+    """Uninitialised memory for `count` numbers; its contents live until the next call of anything in C."""
+    return np.frombuffer(ffi.buffer(workspace(count * np.dtype(dtype).itemsize)), dtype, count)
 
-    pixels: columns (batch, *out, *kernel, channels), or y (batch, *out, channels). f: (*kernel, channels), with a leading
-    batch for `filter`. All are C-contiguous and of one float dtype. sizes: (size, out, kernel, stride, padding, dilation),
-    one to three axes each.
+
+def slide(
+    op: Slide,
+    image: NDArray[Any],
+    pixels: NDArray[Any],
+    f: NDArray[Any] | None,
+    channels: range,
+    lines: range,
+    sizes: tuple[Sizes, ...],
+) -> None:
+    """Runs `op` in place. image: (batch, *size, all channels), of which `channels` take part.
+
+    pixels: columns (pixels, *kernel, channels), or y (pixels, channels), of the output lines `lines`. f: (*kernel, channels),
+    with a leading batch for `filter`. All are C-contiguous and of one float dtype. sizes: (size, out, kernel, stride,
+    padding, dilation), one to three axes each.
     """
-    batch, whole, element = image.shape[0], image.shape[-1], image.itemsize
     neutral = (1, 1, 1, 1, 0, 1)  # of an axis that is not there
     axes = [[n] * (3 - len(s)) + list(s) for n, s in zip(neutral, sizes, strict=True)]
-    windows = ffi.new("nq_windows *", (element, batch, channels, whole, *axes))
-    at = pointer("char[]", image) + first * element
+    element = image.itemsize
+    windows = ffi.new(
+        "nq_windows *", (element, len(image), len(channels), image.shape[-1], *axes, lines.start, len(lines))
+    )
+    at = pointer("char[]", image) + channels.start * element
     check(lib.nq_slide(op, windows, at, pointer(pixels), ffi.NULL if f is None else pointer(f)), op.name)

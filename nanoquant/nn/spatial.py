@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..autograd.ops import Array, Op
-from ..kernels.sliding import Slide, slide
+from ..kernels.sliding import Slide, room, slide
 from .pooling import ADAPTIVE_AVG_POOL as ADAPTIVE_AVG_POOL
 from .pooling import ADAPTIVE_MAX_POOL as ADAPTIVE_MAX_POOL
 from .pooling import AVG_POOL as AVG_POOL
@@ -33,7 +33,7 @@ from .pooling import MAX_POOL as MAX_POOL
 from .windows import Sizes, out_sizes
 from .windows import out_size as out_size
 
-CACHED = 1 << 20  # bytes of columns that are made at a time
+CACHED = 1 << 19  # bytes of columns that are made at a time
 
 
 class Geometry(NamedTuple):
@@ -56,85 +56,82 @@ def _matrices(w: Array, groups: int) -> Array:
 
 
 class _Meeting:
-    """A filter's shape, and the image and output that it meets: arrays (batch, *size, channels)."""
+    """A filter, and the image and output that it meets: arrays (batch, *size, channels)."""
 
-    def __init__(self, image: Sizes, out: Sizes, w: Array, geometry: Geometry, dtype: Any) -> None:
-        self.batch, self.out, self.groups, self.dtype = image[0], out, geometry.groups, dtype
-        self.channels, self.outputs, self.taps = w.shape[1], w.shape[0] // geometry.groups, int(np.prod(w.shape[2:]))
-        self.pixels = int(np.prod(out))
+    def __init__(self, image: Sizes, out: Sizes, w: Array, geometry: Geometry) -> None:
+        self.groups, self.channels, self.outputs = geometry.groups, w.shape[1], w.shape[0] // geometry.groups
+        self.taps, self.pixels = int(np.prod(w.shape[2:])), image[0] * int(np.prod(out))
         self.sizes = (image[1:-1], out, w.shape[2:], geometry.stride, geometry.padding, geometry.dilation)
+        self.lines = range(self.pixels // out[-1])
         self.depthwise = self.channels == self.outputs == 1
         self.pointwise = geometry.groups == self.taps == 1 and set(geometry.stride) == {1} and not any(geometry.padding)
 
-    def parts(self) -> Iterator[tuple[slice, int, Array]]:
-        """A few images at a time, each group: which images, which group, and room for their columns."""
-        row = self.taps * self.channels
-        step = max(1, min(self.batch, CACHED // (self.pixels * row * self.dtype.itemsize)))
-        room = np.empty((step * self.pixels, row), self.dtype)
-        for first in range(0, self.batch, step):
-            images = slice(first, min(first + step, self.batch))
+    def parts(self, y: Array) -> Iterator[tuple[Array, Array, int, range]]:
+        """For a few lines of output pixels at a time and each group: rows of y, room for columns, the group, the lines."""
+        width, line = self.taps * self.channels, self.sizes[1][-1]
+        step = max(1, min(len(self.lines), CACHED // (line * width * y.itemsize)))
+        columns = room(step * line * width, y.dtype).reshape(-1, width)
+        rows = y.reshape(self.pixels, -1)
+        for first in self.lines[::step]:
+            lines = self.lines[first : first + step]
             for group in range(self.groups):
-                yield images, group, room[: (images.stop - first) * self.pixels]
+                part = rows[lines.start * line : lines.stop * line, group * self.outputs : (group + 1) * self.outputs]
+                yield part, columns[: len(part)], group, lines
 
-    def rows(self, y: Array, images: slice, group: int) -> Array:
-        """The output pixels of some images: a view, one row each, of one group's channels."""
-        return y[images].reshape(-1, y.shape[-1])[:, group * self.outputs : (group + 1) * self.outputs]
+    def slide(self, op: Slide, image: Array, columns: Array, group: int, lines: range) -> None:
+        """Runs csrc/slide.c on one group."""
+        slide(op, image, columns, None, range(group * self.channels, (group + 1) * self.channels), lines, self.sizes)
 
-    def slide(self, op: Slide, image: Array, pixels: Array, f: Array | None = None, group: int = 0) -> Array:
-        """Runs csrc/slide.c on one group, or on all channels if depthwise; returns `pixels`."""
-        first, count = (0, self.groups) if self.depthwise else (group * self.channels, self.channels)
-        slide(op, image, pixels, f, first, count, self.sizes)
-        return pixels
+    def slide_depthwise(self, op: Slide, image: Array, y: Array, f: Array) -> None:
+        """Runs csrc/slide.c on all channels, each with its own filter."""
+        slide(op, image, y, f, range(self.groups), self.lines, self.sizes)
 
 
 def _correlate(x: Array, w: Array, out: Sizes, geometry: Geometry) -> Array:
     """The convolution without its bias; images channels last."""
-    m = _Meeting(x.shape, out, w, geometry, x.dtype)
-    filters = _matrices(w, m.groups)
+    m, filters = _Meeting(x.shape, out, w, geometry), _matrices(w, geometry.groups)
     if m.depthwise:
-        return m.slide(
-            Slide.correlate, x, np.zeros((len(x), *out, m.groups), x.dtype), np.ascontiguousarray(filters[:, 0].T)
-        )
+        y = np.zeros((len(x), *out, w.shape[0]), x.dtype)
+        m.slide_depthwise(Slide.correlate, x, y, np.ascontiguousarray(filters[:, 0].T))
+        return y
     y = np.empty((len(x), *out, w.shape[0]), x.dtype)
     if m.pointwise:
-        np.matmul(x, filters[0].T, out=y)
-        return y
-    for images, group, room in m.parts():
-        columns = m.slide(Slide.unfold, x[images], room, group=group)
-        np.matmul(columns, filters[group].T, out=m.rows(y, images, group))
+        return np.asarray(np.matmul(x, filters[0].T, out=y))
+    for rows, columns, group, lines in m.parts(y):
+        m.slide(Slide.unfold, x, columns, group, lines)
+        np.matmul(columns, filters[group].T, out=rows)
     return y
 
 
 def _scatter(g: Array, w: Array, size: Sizes, geometry: Geometry) -> Array:
     """The transpose of `_correlate`: each pixel of g adds its multiple of the filter to an image of `size`."""
     x = np.zeros((len(g), *size, w.shape[1] * geometry.groups), g.dtype)
-    m = _Meeting(x.shape, g.shape[1:-1], w, geometry, g.dtype)
-    filters = _matrices(w, m.groups)
+    m, filters = _Meeting(x.shape, g.shape[1:-1], w, geometry), _matrices(w, geometry.groups)
     if m.depthwise:
-        m.slide(Slide.scatter, x, g, np.ascontiguousarray(filters[:, 0].T))
-        return x
-    if m.pointwise:
-        return np.asarray(np.matmul(g, filters[0]))
-    for images, group, room in m.parts():
-        np.matmul(m.rows(g, images, group), filters[group], out=room)
-        m.slide(Slide.fold, x[images], room, group=group)
+        m.slide_depthwise(Slide.scatter, x, g, np.ascontiguousarray(filters[:, 0].T))
+    elif m.pointwise:
+        np.matmul(g, filters[0], out=x)
+    else:
+        for rows, columns, group, lines in m.parts(g):
+            np.matmul(rows, filters[group], out=columns)
+            m.slide(Slide.fold, x, columns, group, lines)
     return x
 
 
 def _filter_gradient(g: Array, x: Array, w: Array, geometry: Geometry) -> Array:
     """The gradient of w, which made images of gradient g of x."""
-    m = _Meeting(x.shape, g.shape[1:-1], w, geometry, g.dtype)
+    m = _Meeting(x.shape, g.shape[1:-1], w, geometry)
     dw = np.zeros((m.groups, m.outputs, m.taps * m.channels), g.dtype)
     if m.depthwise:
-        each = np.zeros((m.batch, m.taps, m.groups), g.dtype)
-        m.slide(Slide.filter, x, g, each)
+        each = np.zeros((len(x), m.taps, m.groups), g.dtype)
+        m.slide_depthwise(Slide.filter, x, g, each)
         dw[:, 0] = each.sum(axis=0).T
     elif m.pointwise:
         np.matmul(g.reshape(-1, g.shape[-1]).T, x.reshape(-1, x.shape[-1]), out=dw[0])
     else:
-        for images, group, room in m.parts():
-            columns = m.slide(Slide.unfold, x[images], room, group=group)
-            dw[group] += m.rows(g, images, group).T @ columns
+        for rows, columns, group, lines in m.parts(g):
+            m.slide(Slide.unfold, x, columns, group, lines)
+            dw[group] += rows.T @ columns
     return np.ascontiguousarray(np.moveaxis(dw.reshape(w.shape[0], *w.shape[2:], -1), -1, 1))
 
 
