@@ -252,6 +252,15 @@ typedef enum {
 } nq_slide_op;
 nq_status nq_slide(int op, const nq_windows *windows, void *image, void *columns_or_y, void *f);
 
+/* Rows of channels, [rows][channels]; vectors have `channels` entries. For each block of NQ_SUM_ROWS rows (the last may be
+ * shorter) sums[block][0] = sum p - p_shift and sums[block][1] = sum (p - p_shift) (q - q_shift). */
+enum { NQ_SUM_ROWS = 256 };
+nq_status nq_channel_sums(int64_t rows, int64_t channels, const float *p, const float *p_shift, const float *q,
+                          const float *q_shift, float *sums);
+/* y = a p + b (q - q_shift) + c; without its first term if p is NULL. */
+nq_status nq_channel_line(int64_t rows, int64_t channels, const float *a, const float *p, const float *b, const float *q,
+                          const float *q_shift, const float *c, float *y);
+
 /* ---- 10. The machine --------------------------------------------------------------------------------------------- */
 
 /* What this CPU can do at best, on nq_get_num_threads() threads; the caller takes the time. A chain is a way to multiply
