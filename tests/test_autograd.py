@@ -97,12 +97,12 @@ def test_convolution_against_differences(
     rng = np.random.default_rng(seed)
     inputs = [rng.standard_normal(s) for s in ((2, 2 * groups, 7, 8), (3 * groups, 2, *kernel), (3 * groups,))]
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    assert gradcheck(lambda x, w, b: apply(spatial.CONV2D, x, w, b, **options), inputs, directions=1)
+    assert gradcheck(lambda x, w, b: apply(spatial.CONV, x, w, b, **options), inputs, directions=1)
 
 
 def test_convolution_is_its_definition() -> None:
     x, w = r(2, 4, 5, 6), r(6, 2, 3, 2)
-    y = spatial.conv2d(x, w, None, (2, 1), (1, 0), (1, 2), 2)
+    y = spatial.conv(x, w, stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2)
     padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0)))
     for n, o, i, j in np.ndindex(y.shape):
         first = o // 3 * 2
@@ -113,9 +113,9 @@ def test_convolution_is_its_definition() -> None:
 @pytest.mark.parametrize(
     ("op", "options"),
     [
-        (spatial.MAX_POOL2D, {"kernel": (3, 2), "stride": (2, 1), "padding": (1, 1), "dilation": (1, 2)}),
-        (spatial.AVG_POOL2D, {"kernel": (3, 2), "stride": (2, 1), "padding": (1, 0)}),
-        (spatial.ADAPTIVE_AVG_POOL2D, {"out": (3, 2)}),
+        (spatial.MAX_POOL, {"kernel": (3, 2), "stride": (2, 1), "padding": (1, 1), "dilation": (1, 2)}),
+        (spatial.AVG_POOL, {"kernel": (3, 2), "stride": (2, 1), "padding": (1, 0)}),
+        (spatial.ADAPTIVE_AVG_POOL, {"out": (3, 2)}),
     ],
 )
 def test_pooling_against_differences(op: object, options: dict) -> None:

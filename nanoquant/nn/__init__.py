@@ -1,7 +1,7 @@
 """Networks: float layers, their fused, quantization-aware and integer twins. Names and arguments are torch's.
 
-In reading order: `spatial` and `normalization`, the ops of image networks; `functional`; then the float layers,
-`intrinsic` (fused), `qat`, `quantized`.
+In reading order: `windows`, `pooling`, `spatial` and `normalization`, the ops of image networks; `functional`; then the
+float layers, `intrinsic` (fused), `qat`, `quantized`.
 """
 
 from ..autograd.parameter import Parameter as Parameter

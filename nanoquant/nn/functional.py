@@ -200,13 +200,12 @@ def batch_norm(
     """
     mean, var = np.asarray(running_mean), np.asarray(running_var)
     if training:
-        axes = normalization.channel_axes(x.array)
         count = x.numel() // x.shape[1]
         if count < 2:
             raise ValueError(
                 f"batch normalization in training needs more than one value per channel; got shape {x.shape}"
             )
-        batch_mean, batch_var = x.array.mean(axis=axes), x.array.var(axis=axes)
+        batch_mean, batch_var = normalization.moments(x.array)
         mean += np.float32(momentum) * (batch_mean - mean)
         var += np.float32(momentum) * (batch_var * np.float32(count / (count - 1)) - var)
         mean, var = batch_mean, batch_var
