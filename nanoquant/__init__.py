@@ -61,6 +61,7 @@ from . import ops as ops
 from . import backends as backends
 from . import optim as optim
 from . import quantization as quantization
+from . import data as data
 from .io import load as load
 from .io import save as save
 
