@@ -107,26 +107,24 @@ class no_grad:  # noqa: N801  (torch's name)
 
 def walk(root: Source, seed: Array, retain_graph: bool, wanted: Collection[int] = ()) -> dict[int, Array]:
     """Carries the gradient `seed` of `root` back to every leaf; with `wanted`, ids of sources, returns theirs instead."""
-    gradients: dict[int, Array] = {id(root): seed.copy()}
+    gradients: dict[int, tuple[Array, bool]] = {id(root): (seed, True)}  # and whether others use this memory
     found: dict[int, Array] = {}
     order = _dependencies_first(root)
     while order:
         source = order.pop()
-        gradient = gradients.pop(id(source), None)
+        gradient, shared = gradients.pop(id(source), (None, False))
         if gradient is None:
             continue
         if id(source) in wanted:
             found[id(source)] = gradient
         if isinstance(source, Node):
             for earlier, part in source.gradients(gradient, retain_graph):
-                known = gradients.get(id(earlier))
-                if known is not None:
-                    part = known + part
-                elif not isinstance(earlier, Node) and (part is gradient or part.base is not None):
-                    part = part.copy()  # a leaf's gradient is its own: clipping changes it in place
-                gradients[id(earlier)] = part
+                if known := gradients.get(id(earlier)):
+                    gradients[id(earlier)] = known[0] + part, False
+                else:
+                    gradients[id(earlier)] = part, part is gradient or part.base is not None
         elif not wanted:
-            source.accumulate(gradient)
+            source.accumulate(gradient, shared)
     return found
 
 

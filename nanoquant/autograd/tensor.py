@@ -34,7 +34,7 @@ def apply(op: Op, *inputs: Any, **options: Any) -> Tensor:
     if grid is not None and op.name in ROUNDED_TO_GRID:
         op = round_to_grid(op, grid)
     y = op.forward(*arrays, **options)
-    if y.dtype == np.float64 and "dtype" not in options and all(a.dtype != np.float64 for a in arrays):
+    if y.dtype.char == "d" and "dtype" not in options and all(a.dtype.char != "d" for a in arrays):
         y = y.astype(np.float32)  # torch's float, where NumPy makes doubles of integers
     result = Tensor(y)
     if y.dtype.kind == "f" and is_grad_enabled() and any(t.requires_grad for t in tensors):
@@ -45,11 +45,6 @@ def apply(op: Op, *inputs: Any, **options: Any) -> Tensor:
     return result
 
 
-def _methods(names: str) -> Iterator[Callable[..., Tensor]]:
-    """The methods of some ops."""
-    return map(_method, names.split())
-
-
 def _method(name: str) -> Callable[..., Tensor]:
     """The method of an op: the op's other inputs are its first arguments, the op's options the next."""
     op = OPS[name]
@@ -58,12 +53,16 @@ def _method(name: str) -> Callable[..., Tensor]:
     names = [p.name for p in parameters[count:]]
 
     def method(self: Tensor, *given: Any, **options: Any) -> Tensor:
-        options = {ARRAY_NAMES.get(k, k): v for k, v in options.items()} | dict(zip(names, given[count:], strict=False))
-        if isinstance(options.get("axis"), list):
-            options["axis"] = tuple(options["axis"])
+        if options or len(given) > count:
+            options = {ARRAY_NAMES.get(k, k): v for k, v in options.items()} | dict(zip(names, given[count:]))  # noqa: B905
+            options |= {"axis": tuple(options["axis"])} if isinstance(options.get("axis"), list) else {}
         return apply(op, self, *given[:count], **options)
 
     return says(op.doc, method)
+
+
+def _methods(names: str) -> Iterator[Callable[..., Tensor]]:
+    return map(_method, names.split())
 
 
 def _operator(name: str, swapped: bool = False) -> Callable[..., Tensor]:
@@ -140,10 +139,10 @@ class Tensor(Methods):
             raise RuntimeError(f"the gradient must have shape {self.shape}; got {seed.shape}")
         return self.source, seed
 
-    def accumulate(self, gradient: Array) -> None:
-        """Adds to `grad`."""
+    def accumulate(self, gradient: Array, shared: bool) -> None:
+        """Adds to `grad`, which has memory of its own: clipping changes it in place."""
         if self.grad is None:
-            self.grad = Tensor(gradient)
+            self.grad = Tensor(gradient.copy() if shared else gradient)
         else:
             self.grad.array += gradient
 
