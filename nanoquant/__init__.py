@@ -25,7 +25,9 @@ from .scheme import quint4 as quint4
 from .scheme import quint8 as quint8
 from .qparams import QParams as QParams
 from . import autograd as autograd
+from .autograd.tape import is_grad_enabled as is_grad_enabled
 from .autograd.tape import no_grad as no_grad
+from .autograd.tape import set_grad_enabled as set_grad_enabled
 from .autograd.tensor import Tensor as Tensor
 
 # fmt: off

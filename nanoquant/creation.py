@@ -40,10 +40,9 @@ def as_tensor(data: Any, dtype: Any = None) -> Tensor:
 from_numpy = as_tensor
 
 
-def full(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor full of one value: `full(size, value)`."""
-    *given, value = size
-    return tensor(np.full(sizes(tuple(given)), value, dtype or tensor(value).dtype), requires_grad=requires_grad)
+def full(size: Size, fill_value: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor full of one value."""
+    return Tensor(np.full(size, fill_value, dtype or tensor(fill_value).dtype), requires_grad)
 
 
 def zeros(*size: Size, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
@@ -104,6 +103,6 @@ zeros_like, ones_like, rand_like, randn_like = map(_like, (zeros, ones, rand, ra
 empty, empty_like = zeros, zeros_like
 
 
-def full_like(x: Tensor, value: Any, dtype: Any = None) -> Tensor:
+def full_like(x: Tensor, fill_value: Any, dtype: Any = None) -> Tensor:
     """`full`, in the shape and the dtype of a tensor."""
-    return full(x.shape, value, dtype=dtype or x.dtype)
+    return full(x.shape, fill_value, dtype=dtype or x.dtype)

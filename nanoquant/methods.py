@@ -90,15 +90,6 @@ class Methods(Shaped):
         """NumPy dtype of the elements."""
         return self.array.dtype
 
-    @property
-    def data(self) -> Any:
-        """The same memory, outside the graph."""
-        return self.wrap(self.array)
-
-    @data.setter
-    def data(self, value: Any) -> None:
-        self.array = np.asarray(value)
-
     def numpy(self) -> NDArray[Any]:
         """The array, not copied. A tensor that requires grad refuses: detach() it first."""
         if self.requires_grad:
@@ -157,6 +148,7 @@ class Methods(Shaped):
     # ---- outside the graph ------------------------------------------------------------------------------------------
 
     detach = says("The same memory, outside the graph.", lambda self: self.wrap(self.array))
+    data = property(detach, lambda self, value: setattr(self, "array", np.asarray(value)))
     cpu = says("This tensor.", lambda self: self)
     new_tensor = says("A tensor of its own from `data`, in this dtype unless another is given.",
         lambda self, data, dtype=None: self.wrap(np.array(data, dtype or self.dtype)))  # fmt: skip
@@ -165,15 +157,15 @@ class Methods(Shaped):
     new_zeros = says("Zeros; see `new_full`.", lambda self, *size, dtype=None: self.new_full(sizes(size), 0, dtype))
     new_ones = says("Ones; see `new_full`.", lambda self, *size, dtype=None: self.new_full(sizes(size), 1, dtype))
 
-    def detach_(self) -> Any:
-        """Takes this tensor out of the graph; returns it."""
-        self.node, self.requires_grad = None, False
-        return self
-
     def requires_grad_(self, requires_grad: bool = True) -> Any:
         """Sets whether backward shall leave a gradient; returns this tensor."""
         self.requires_grad = requires_grad
         return self
+
+    def detach_(self) -> Any:
+        """Takes this tensor out of the graph; returns it."""
+        self.node = None
+        return self.requires_grad_(False)
 
     # ---- made of others ---------------------------------------------------------------------------------------------
 
@@ -212,9 +204,7 @@ class Methods(Shaped):
         grid[dim] = index
         return self[tuple(grid)]
 
-    def var(
-        self: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, correction: int | None = None
-    ) -> Any:
+    def var(self: Any, dim: Any = None, unbiased: Any = True, keepdim: bool = False, correction: Any = None) -> Any:
         """Sum of (x - mean)^2 over the count less `correction` (1 if unbiased, else 0)."""
         square = (self - self.mean(dim, keepdim=True)) ** 2
         count = self.numel() if dim is None else math.prod(self.shape[d] for d in np.atleast_1d(dim))

@@ -436,6 +436,11 @@ def test_no_grad_is_per_thread_and_nests() -> None:
         return is_grad_enabled()
 
     assert not inside()
+    with nq.no_grad(), nq.set_grad_enabled(True):
+        assert nq.is_grad_enabled()
+    nq.set_grad_enabled(False)
+    assert not is_grad_enabled()
+    nq.set_grad_enabled(True)
 
 
 def test_numbers_take_on_the_tensors_dtype() -> None:

@@ -103,6 +103,7 @@ def test_loader(workers: int) -> None:
     assert len(dropping) == len(list(dropping)) == 2
     picked = data.DataLoader(Squares(), 2, sampler=[5, 1, 3], collate_fn=len, num_workers=workers)
     assert (list(picked), len(picked)) == ([2, 1], 2)
+    assert list(data.DataLoader(Squares(), 2, sampler=[], num_workers=workers)) == []
     nq.manual_seed(3)
     shuffled = [batch["x"][:, 0].tolist() for batch in data.DataLoader(Squares(), 2, shuffle=True, num_workers=workers)]
     nq.manual_seed(3)

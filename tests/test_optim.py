@@ -57,6 +57,8 @@ def test_groups_have_their_own_options() -> None:
     a.grad = None
     optimizer.step()
     assert a.item() == 0.9, "no gradient, no step"
+    optimizer.zero_grad(set_to_none=False)
+    assert (a.grad, b.grad.item()) == (None, 0)
 
 
 def test_cosine() -> None:
@@ -78,8 +80,19 @@ def test_arguments() -> None:
         optim.SGD([nn.Parameter(np.ones(1))], nesterov=True)
     with pytest.raises(TypeError, match="SGD has the options lr, momentum.*; got beta"):
         optim.SGD([nn.Parameter(np.ones(1))], beta=1)
+    with pytest.raises(TypeError, match="got 7"):
+        optim.SGD([nn.Parameter(np.ones(1))], 0.1, 0.9, 0, 0, False, 7)
     with pytest.raises(ValueError, match="OneCycleLR needs total_steps"):
         optim.lr_scheduler.OneCycleLR(optim.SGD([nn.Parameter(np.ones(1))]), 1.0)
+
+
+@pytest.mark.parametrize("kind", [optim.SGD, optim.AdamW, optim.RMSprop])
+def test_a_parameter_may_be_a_single_number(kind: Any) -> None:
+    p = nn.Parameter(np.float32(1))
+    p.grad = nq.tensor(1.0)
+    kind([p], 0.1).step()
+    assert p.shape == ()
+    assert p.item() < 1
 
 
 def test_a_step_is_a_change_in_place() -> None:

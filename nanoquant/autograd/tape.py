@@ -105,6 +105,16 @@ class no_grad:  # noqa: N801  (torch's name)
         return without_recording
 
 
+class set_grad_enabled(no_grad):  # noqa: N801  (torch's name)
+    """Sets whether operations are recorded, from now on, or up to the end of a `with` block."""
+
+    def __init__(self, mode: bool) -> None:
+        self._before, _mode.recording = is_grad_enabled(), mode
+
+    def __enter__(self) -> None:
+        """It holds already."""
+
+
 def walk(root: Source, seed: Array, retain_graph: bool, wanted: Collection[int] = ()) -> dict[int, Array]:
     """Carries the gradient `seed` of `root` back to every leaf; with `wanted`, ids of sources, returns theirs instead."""
     gradients: dict[int, tuple[Array, bool]] = {id(root): (seed, True)}  # and whether others use this memory

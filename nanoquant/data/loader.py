@@ -126,7 +126,8 @@ class DataLoader:
 
     def _indices(self) -> Iterator[list[int]]:
         count = len(self.dataset)
-        order = iter(self.sampler or (generator().permutation(count).tolist() if self.shuffle else range(count)))
+        every = generator().permutation(count).tolist() if self.shuffle else range(count)
+        order = iter(every if self.sampler is None else self.sampler)
         while len(batch := list(islice(order, self.batch_size))) > (self.batch_size - 1 if self.drop_last else 0):
             yield batch
 

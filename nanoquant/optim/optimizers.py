@@ -39,7 +39,8 @@ class Optimizer:
         if not given:
             raise ValueError(f"{type(self).__name__} got no parameters")
         self.defaults = {**self.options, **dict(zip(self.options, values, strict=False)), **options}
-        if unknown := self.defaults.keys() - self.options.keys():
+        unknown = [*(self.defaults.keys() - self.options.keys()), *map(str, values[len(self.options) :])]
+        if unknown:
             raise TypeError(
                 f"{type(self).__name__} has the options {', '.join(self.options)}; got {', '.join(unknown)}"
             )
@@ -59,11 +60,11 @@ class Optimizer:
             raise ValueError("nesterov needs momentum and no dampening")
         self.param_groups.append(whole)
 
-    def zero_grad(self) -> None:
-        """Forgets all gradients."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forgets all gradients, or sets them to 0."""
         for group in self.param_groups:
             for parameter in group["params"]:
-                parameter.grad = None
+                parameter.grad = None if set_to_none or parameter.grad is None else parameter.grad.zero_()
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Moves every parameter that has a gradient, in place. A closure is called first, and its loss returned."""
@@ -76,16 +77,15 @@ class Optimizer:
 
     def _move(self, parameter: Tensor, options: dict[str, Any]) -> None:
         assert parameter.grad is not None
-        p, memory = parameter.array, self.state.setdefault(id(parameter), {"step": 0})
+        p, memory, names = parameter.array, self.state.setdefault(id(parameter), {"step": 0}), self._remembers(options)
         memory["step"] += 1
-        for name in self._remembers(options):
+        for name in names:
             if name not in memory:
                 memory[name] = np.zeros_like(p)
         if self._room.shape[1] < p.size or self._room.dtype != p.dtype:
             self._room = np.empty((2, p.size), p.dtype)
-        a, b = (row[: p.size].reshape(p.shape) for row in self._room)
-        kept = [memory[name] for name in self._remembers(options)]
-        self._update(p, parameter.grad.array, kept, a, b, options, memory["step"])
+        a, b = (row.reshape(p.shape) for row in self._room[:, : p.size])
+        self._update(p, parameter.grad.array, [memory[name] for name in names], a, b, options, memory["step"])
         changed(p)
 
     def state_dict(self) -> dict[str, Any]:
