@@ -7,7 +7,7 @@ values of a channel, and sums over them,
 
 In evaluation they are constants, and dx = gamma / sigma g. Each of these is a sum, or a line, over rows of channels.
 
-Source: Ioffe and Szegedy, "Batch Normalization", 2015. Before: `spatial`. After: `functional`.
+Source: Ioffe and Szegedy, "Batch Normalization", 2015. Before: `spatial`. After: `layer`.
 """
 
 from __future__ import annotations

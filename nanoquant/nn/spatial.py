@@ -197,5 +197,3 @@ def conv_transpose_vjp(
 
 CONV = Op("conv", conv, conv_vjp)
 CONV_TRANSPOSE = Op("conv_transpose", conv_transpose, conv_transpose_vjp)
-# The names of before, until the layers have moved.
-CONV2D, MAX_POOL2D, AVG_POOL2D, ADAPTIVE_AVG_POOL2D = CONV, MAX_POOL, AVG_POOL, ADAPTIVE_AVG_POOL

@@ -16,7 +16,7 @@ from ...kernels.grid import Grid
 from ...kernels.packed import Output, PackedWeights
 from ...numerics import Profile, twice_inverted
 from ...qtensor import without_gradient
-from ..linear import take_float
+from ..layer import take_float
 from .linear import pack_linear
 from .weighted import Weighted, quantize_weights
 
