@@ -119,7 +119,6 @@ class ParameterList(_List):
         return super().append(part if isinstance(part, Parameter) else Parameter(part))
 
     def extra_repr(self) -> str:
-        """Dtypes and sizes."""
         kinds = (f"[{p.dtype} of size {'x'.join(map(str, p.shape))}]" for p in self)
         return "\n".join(f"({i}): Parameter containing: {kind}" for i, kind in enumerate(kinds))
 

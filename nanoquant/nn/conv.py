@@ -6,6 +6,7 @@ Before: `shape`. After: `norm`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..autograd.parameter import Parameter
 from ..autograd.tensor import Tensor, apply
 from ..module import Module
 from . import spatial
-from .layer import Layer, as_tensor, per_axes, sizes
+from .layer import Layer, as_tensor, layer, per_axes, sizes
 from .linear import uniform
 from .shape import MODES, Borders, pad_axes
 from .windows import Sizes, out_sizes
@@ -97,15 +98,7 @@ class Geometry:
     """The arguments of a convolution but its weights: what a float layer and its quantized twin share."""
 
     axes = 2
-    in_channels: int
-    out_channels: int
-    kernel_size: Sizes
-    stride: Sizes
     padding: Sizes | str
-    dilation: Sizes
-    groups: int
-    padding_mode: str
-    output_padding: Sizes
 
     def set_geometry(
         self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size, padding: Size | str,
@@ -144,6 +137,8 @@ class Geometry:
 
     def split_padding(self, x: Any) -> tuple[Any, Sizes]:
         """`split_padding` of this layer."""
+        if self.padding_mode == "zeros" and isinstance(self.padding, tuple):
+            return x, self.padding
         return split_padding(x, self.borders(), self.padding_mode)
 
     def geometry_repr(self, bias: bool = True) -> str:
@@ -177,14 +172,7 @@ class _Conv(Layer, Geometry):
         self.register_parameter("bias", uniform((self.out_channels,), math.prod(shape[1:])) if bias else None)
 
     def extra_repr(self) -> str:
-        """Sizes and the arguments that differ from their defaults."""
         return self.geometry_repr(self.bias is not None)
-
-
-class Conv1d(_Conv):
-    """`Conv2d` over sequences (batch, in_channels, length)."""
-
-    axes, function = 1, staticmethod(conv1d)
 
 
 class Conv2d(_Conv):
@@ -200,13 +188,7 @@ class Conv2d(_Conv):
     Conv2d(1, 8, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
     """
 
-    axes, function = 2, staticmethod(conv2d)
-
-
-class Conv3d(_Conv):
-    """`Conv2d` over volumes (batch, in_channels, depth, height, width)."""
-
-    axes, function = 3, staticmethod(conv3d)
+    function = staticmethod(conv2d)
 
 
 class _ConvTranspose(_Conv):
@@ -218,12 +200,6 @@ class _ConvTranspose(_Conv):
         self.set_geometry(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, "zeros")
         self.output_padding = sizes(output_padding, "output_padding", self.axes)
         self.set_weights(in_channels, out_channels, bias)
-
-
-class ConvTranspose1d(_ConvTranspose):
-    """`ConvTranspose2d` over sequences (batch, in_channels, length)."""
-
-    axes, function = 1, staticmethod(conv_transpose1d)
 
 
 class ConvTranspose2d(_ConvTranspose):
@@ -238,10 +214,14 @@ class ConvTranspose2d(_ConvTranspose):
     (1, 4, 10, 10)
     """
 
-    axes, function = 2, staticmethod(conv_transpose2d)
+    function = staticmethod(conv_transpose2d)
 
 
-class ConvTranspose3d(_ConvTranspose):
-    """`ConvTranspose2d` over volumes (batch, in_channels, depth, height, width)."""
+def _over(name: str, function: Callable[..., Any], base: type[Layer], axes: int) -> type[Any]:
+    """The layer of a family over 1 or 3 axes."""
+    return layer(name, function, f"`{name[:-2]}2d` over (batch, in_channels, {AXES[axes]}).", base, axes=axes)
 
-    axes, function = 3, staticmethod(conv_transpose3d)
+
+Conv1d, Conv3d = _over("Conv1d", conv1d, _Conv, 1), _over("Conv3d", conv3d, _Conv, 3)
+ConvTranspose1d = _over("ConvTranspose1d", conv_transpose1d, _ConvTranspose, 1)
+ConvTranspose3d = _over("ConvTranspose3d", conv_transpose3d, _ConvTranspose, 3)

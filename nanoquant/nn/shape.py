@@ -205,11 +205,9 @@ class _Pad(Module):
         self.padding = sizes(padding, "padding", 2 * self.axes)
 
     def forward(self, x: Any) -> Any:
-        """The input with its border."""
         return pad(x, self.padding, self.mode, self.value)
 
     def extra_repr(self) -> str:
-        """Arguments."""
         return str(self.padding)
 
 
@@ -219,7 +217,6 @@ class _ConstantPad(_Pad):
         self.value = value
 
     def extra_repr(self) -> str:
-        """Arguments."""
         return f"padding={self.padding}, value={self.value}"
 
 
