@@ -42,10 +42,10 @@ def batch_norm(
     if not training:
         mean, var = np.asarray(running_mean), np.asarray(running_var)
     else:
-        axes, count = normalization.channel_axes(x.array), x.numel() // x.shape[1]
+        count = x.numel() // x.shape[1]
         if count < 2:
             raise ValueError(f"statistics of the input need more than one value per channel; got shape {x.shape}")
-        mean, var = x.array.mean(axis=axes), x.array.var(axis=axes)
+        mean, var = normalization.moments(x.array)
         unbiased = var * np.float32(count / (count - 1))
         for running, batch in ((running_mean, mean), (running_var, unbiased)):
             if running is not None:
