@@ -16,7 +16,7 @@ NETWORKS: dict[str, tuple[Any, tuple[int, ...], int, int]] = {  # constructor, o
     "resnet50": (models.resnet50, (3, 64, 64), 1000, 25_557_032),
     "MobileNetV1": (models.MobileNetV1, (3, 64, 64), 1000, 4_231_976),
     "MobileNetV2": (models.MobileNetV2, (3, 64, 64), 1000, 3_504_872),
-    "DSCNN": (models.DSCNN, (1, 49, 10), 12, 23_756),
+    "DSCNN": (models.DSCNN, (1, 49, 10), 12, 23_180),
 }
 
 NAMES = {

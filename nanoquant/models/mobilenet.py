@@ -10,11 +10,23 @@ from typing import Any
 
 from .. import nn
 
-V1 = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))  # channels, stride
+V1 = (
+    (64, 1),
+    (128, 2),
+    (128, 1),
+    (256, 2),
+    (256, 1),
+    (512, 2),
+    *[(512, 1)] * 5,
+    (1024, 2),
+    (1024, 1),
+)  # channels, stride
 V2 = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 
 
-def _conv_bn(channels: int, out: int, kernel: Any, stride: int = 1, groups: int = 1, act: Any = nn.ReLU) -> nn.Sequential:
+def _conv_bn(
+    channels: int, out: int, kernel: Any, stride: int = 1, groups: int = 1, act: Any = nn.ReLU
+) -> nn.Sequential:
     sizes = kernel if isinstance(kernel, tuple) else (kernel, kernel)
     padding = (sizes[0] // 2, (sizes[1] - 1) // 2)
     return nn.Sequential(
@@ -86,7 +98,7 @@ class MobileNetV2(nn.Module):
 
 
 class DSCNN(nn.Module):
-    """Spoken keywords: one full convolution and four separable ones; 22,600 parameters.
+    """Spoken keywords: one full convolution and four separable ones; 23,000 parameters.
 
     x: (batch, 1, 49, 10), frames by coefficients. Source: Zhang et al., "Hello Edge", 2017 (DS-CNN S; MLPerf Tiny).
     """
