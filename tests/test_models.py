@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nanoquant import models
+import nanoquant as nq
+from nanoquant import data, models, nn, optim
 
 NETWORKS: dict[str, tuple[Any, tuple[int, ...], int, int]] = {  # constructor, one image, classes, parameters
     "LeNet": (models.LeNet, (1, 28, 28), 10, 61_706),
@@ -41,3 +42,18 @@ def test_sizes_and_names(name: str) -> None:
     state = net.state_dict()
     assert {key: np.shape(state[key]) for key in NAMES.get(name, ())} == NAMES.get(name, {})
     assert net(np.zeros((2, *image), np.float32)).shape == (2, classes)
+
+
+@pytest.mark.parametrize("network", [models.LSTMClassifier, models.TransformerClassifier])
+def test_sequences_are_learned(network: Any) -> None:
+    """The digits, read row by row; chance is 10 %."""
+    nq.manual_seed(0)
+    net, digits = network(), data.load_digit_rows()
+    optimizer = optim.Adam(net.parameters(), lr=0.01)
+    for _ in range(2):
+        for x, labels in data.batches(*digits.train, size=32, shuffle=True):
+            optimizer.zero_grad()
+            nn.CrossEntropyLoss()(net(x), labels).backward()
+            optimizer.step()
+    found = net.eval()(digits.test.images).argmax(1)
+    assert np.mean(np.asarray(found) == digits.test.labels) > 0.5

@@ -9,3 +9,5 @@ from .resnet import ResNet as ResNet
 from .resnet import resnet8 as resnet8
 from .resnet import resnet18 as resnet18
 from .resnet import resnet50 as resnet50
+from .sequence import LSTMClassifier as LSTMClassifier
+from .sequence import TransformerClassifier as TransformerClassifier
