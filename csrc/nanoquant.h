@@ -86,17 +86,23 @@ typedef struct {
 typedef enum { NQ_REQUANTIZE, NQ_ADD, NQ_MUL, NQ_SCALE_SHIFT, NQ_CLAMP, NQ_LOOKUP, NQ_OP_COUNT } nq_op;
 
 typedef struct {
-    int32_t op;                          /* nq_op */
+    int32_t isa, op;                     /* op: nq_op */
     nq_grid a, b, y;                     /* as far as the operation reads them; a and b of one dtype */
     int32_t quant_min, quant_max;        /* relu: quant_min = y.zero_point */
     const float *mul, *shift;            /* [columns] */
     const uint8_t *table;                /* [256] */
+    int64_t rows, columns;
 } nq_pointwise;
 
-/* Row r of an array starts r * its stride behind the array; `columns` of its bytes take part. b is read by NQ_ADD and
- * NQ_MUL. y may be a or b itself (same stride), but must not overlap them otherwise. */
-nq_status nq_point_rows(int isa, const nq_pointwise *operation, int64_t rows, int64_t columns, const void *a,
-                        int64_t a_stride, const void *b, int64_t b_stride, void *y, int64_t y_stride);
+/* Row r of y starts r * y_stride behind y; those of a and b follow each other, as those of y do if y_stride is 0. b is read by
+ * NQ_ADD and NQ_MUL. y may be a or b itself, if its rows follow each other, but must not overlap them otherwise. */
+nq_status nq_apply(const nq_pointwise *operation, const void *a, const void *b, void *y, int64_t y_stride);
+
+/* y = (x - mean) / sqrt(variance + eps) * weight + bias of each column: NQ_SCALE_SHIFT, which needs no mul and shift, with
+ *     inverse = 1 / sqrt(variance + eps),  mul = inverse * weight * (s_x / s_y),  shift = (bias - mean * inverse * weight) / s_y
+ * in float32, from left to right. mean, variance, weight, bias: [columns]. */
+nq_status nq_batch_norm(const nq_pointwise *operation, const float *mean, const float *variance, const float *weight,
+                        const float *bias, float eps, const void *x, void *y);
 
 /* Pooling of images [batch][height][width][channels]; pairs are (height, width). A mean is rint(sum / count) in the input's
  * own scale. `out` is the caller's: a window that leaves the image is cut off there. */

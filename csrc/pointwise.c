@@ -1,8 +1,8 @@
 /* pointwise.c: operations of bytes to bytes over rows with strides, in pieces that threads share.
  *
- *     a  |== columns ==|..|     y  |== columns ==|......|        cat: y_stride spans all parts of a row
- *        |=============|..|        |=============|......|        compact arrays are one long row
- *        <--  a_stride  -->        <----- y_stride ----->
+ *     a  |== columns ==|        y  |== columns ==|......|        cat: y_stride spans all parts of a row
+ *        |=============|           |=============|......|        compact arrays are one long row
+ *        <-- a_stride -->          <----- y_stride ----->
  *
  * The constants of an operation are derived here, once for all instruction sets, from scales and zero points. */
 #include "framework.h"
@@ -70,6 +70,8 @@ static int operation_is_sane(const nq_pointwise *o, int64_t columns) {
         return o->table != NULL;
     if (!nq_limits_are_sane(&o->y, o->quant_min, o->quant_max))
         return 0;
+    if (o->op == NQ_SCALE_SHIFT && o->mul == NULL)       /* only nq_batch_norm gives them */
+        return 0;
     if (o->op == NQ_SCALE_SHIFT)
         for (int64_t c = 0; c < columns; c++)
             if (!(o->mul[c] >= -FLT_MAX && o->mul[c] <= FLT_MAX && o->shift[c] >= -FLT_MAX && o->shift[c] <= FLT_MAX))
@@ -94,10 +96,10 @@ static void run_item(void *context, int64_t item) {
     p->kernel(&point, &area);
 }
 
-nq_status nq_point_rows(int isa, const nq_pointwise *o, int64_t rows, int64_t columns, const void *a, int64_t a_stride,
-                        const void *b, int64_t b_stride, void *y, int64_t y_stride) {
-    const nq_isa *found = nq_find_isa(isa);
-    int64_t count;
+static nq_status run(const nq_pointwise *o, const uint8_t *a, const uint8_t *b, int64_t stride, uint8_t *y,
+                     int64_t y_stride) {
+    const nq_isa *found = nq_find_isa(o->isa);
+    int64_t rows = o->rows, columns = o->columns, count;
     if (found == NULL || o->op < 0 || o->op >= NQ_OP_COUNT || rows < 0 || columns < 0 ||
         __builtin_mul_overflow(rows, columns, &count) || !operation_is_sane(o, columns))
         return NQ_BAD_ARGUMENT;
@@ -105,16 +107,12 @@ nq_status nq_point_rows(int isa, const nq_pointwise *o, int64_t rows, int64_t co
         return NQ_BAD_SCALE;
     if (count == 0)
         return NQ_OK;
-    if (o->op != NQ_ADD && o->op != NQ_MUL) {
-        b = a;
-        b_stride = a_stride;
-    }
-    if (a_stride == columns && b_stride == columns && y_stride == columns && o->op != NQ_SCALE_SHIFT) {
+    if (stride == columns && y_stride == columns && o->op != NQ_SCALE_SHIFT) {
         columns = count;
         rows = 1;
     }
     pass p = {.operation = o, .kernel = found->rows->point[o->op], .cut = nq_cut_rows(rows, columns),
-              .area = {.a = a, .b = b, .y = y, .a_stride = a_stride, .b_stride = b_stride, .y_stride = y_stride}};
+              .area = {.a = a, .b = b, .y = y, .a_stride = stride, .b_stride = stride, .y_stride = y_stride}};
     p.point = (nq_point){
         .a = nq_source_of(o->op == NQ_CLAMP ? &o->y : &o->a),
         .b = nq_source_of(&o->b),
@@ -125,5 +123,31 @@ nq_status nq_point_rows(int isa, const nq_pointwise *o, int64_t rows, int64_t co
         .table = o->table,
     };
     nq_for(p.cut.parallel, p.cut.items, run_item, &p);
+    return NQ_OK;
+}
+
+nq_status nq_apply(const nq_pointwise *o, const void *a, const void *b, void *y, int64_t y_stride) {
+    return run(o, a, o->op == NQ_ADD || o->op == NQ_MUL ? b : a, o->columns, y, y_stride ? y_stride : o->columns);
+}
+
+nq_status nq_batch_norm(const nq_pointwise *o, const float *mean, const float *variance, const float *weight,
+                        const float *bias, float eps, const void *x, void *y) {
+    enum { PART = 1024 };                /* channels at a time, so that their constants fit the stack */
+    float mul[PART], shift[PART];
+    nq_pointwise part = *o;
+    part.mul = mul;
+    part.shift = shift;
+    for (int64_t first = 0; first < o->columns; first += part.columns) {
+        part.columns = nq_min(o->columns - first, PART);
+        for (int64_t i = 0, c = first; i < part.columns; i++, c++) {
+            const float inverse = 1.0f / __builtin_sqrtf(variance[c] + eps);
+            mul[i] = inverse * weight[c] * (o->a.scale / o->y.scale);
+            shift[i] = (bias[c] - mean[c] * inverse * weight[c]) / o->y.scale;
+        }
+        const nq_status status = run(&part, (const uint8_t *)x + first, x, o->columns, (uint8_t *)y + first,
+                                     o->columns);
+        if (status != NQ_OK)
+            return status;
+    }
     return NQ_OK;
 }

@@ -67,10 +67,14 @@ INLINE vb quantize_block(const float *x, const nq_target *t, const int careful, 
 
 INLINE void quantize_row(const float *x, int64_t count, const nq_target *target, const int careful, const int whole,
                          uint8_t *q) {
+    enum { LINE = 16, AHEAD = 256 };     /* floats: four bytes are read for each written, so the cache is asked early */
     const nq_target t = *target;
     int64_t i = 0;
-    for (; i + BLOCK <= count; i += BLOCK)
+    for (; i + BLOCK <= count; i += BLOCK) {
+        UNROLL for (int j = 0; j < BLOCK; j += LINE)
+            __builtin_prefetch(x + i + AHEAD + j);
         store_bytes(q + i, quantize_block(x + i, &t, careful, whole));
+    }
     if (i < count) {
         float rest[BLOCK] = {0};
         memcpy(rest, x + i, (size_t)(count - i) * sizeof *x);

@@ -5,15 +5,17 @@ Before: `kernels`. After: `qtensor`.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from .kernels import elementwise
-from .kernels.elementwise import Operation
+from .kernels.elementwise import Call, Pooling
 from .kernels.grid import Grid
 from .kernels.packed import Output
+from .kernels.pooling import Windows
 from .qparams import QParams
 from .scheme import QDTYPES, QDType, check_dtype
 
@@ -33,7 +35,7 @@ def per_tensor(scale: Any, zero_point: Any, dtype: QDType) -> QParams:
                 f"{np.shape(zero_point)}: use quantize_per_channel with an axis"
             )
         scale, zero_point = np.asarray(scale).item(), np.asarray(zero_point).item()
-    return _per_tensor(scale, zero_point, check_dtype(dtype).name)
+    return _per_tensor(scale, zero_point, dtype.name if type(dtype) is QDType else check_dtype(dtype).name)
 
 
 @lru_cache(maxsize=1024)
@@ -54,7 +56,48 @@ def wanted(qparams: QParams, relu: bool = False) -> Output:
 
 
 @lru_cache(maxsize=1024)
-def operation(what: str, x: QParams, y: QParams, relu: bool = False, other: QParams | None = None) -> Operation:
-    """What turns x's integers, and those of `other`, into y's."""
+def operation(
+    shape: tuple[int, ...],
+    isa: Any,
+    x: QParams,
+    y: QParams,
+    what: str,
+    relu: bool = False,
+    other: QParams | None = None,
+) -> Call:
+    """What turns x's integers, and those of `other`, into y's, for arrays of this shape.
+
+    isa: `requested_isa()`, part of the key, since a call is for one instruction set.
+    """
+    del isa
     b, y_grid = None if other is None else grid(other), grid(y)
-    return elementwise.operation(what, grid(x), b, y_grid, y_grid.relu if relu else None)
+    return elementwise.operation(what, shape, grid(x), b, y_grid, y_grid.relu if relu else None)
+
+
+@lru_cache(maxsize=1024)
+def pooling(
+    q: QParams, shape: tuple[int, ...], windows: tuple[Any, ...], average: bool, include_padding: bool = True,
+    divisor: int | None = None,
+) -> Pooling:  # fmt: skip
+    """A pool over integers of these qparams, shape (batch, height, width, channels).
+
+    windows: the class and its arguments, (Adaptive, (1, 1)) say, since making one takes longer than finding the call.
+    """
+    made: Windows = windows[0](*windows[1:])
+    return elementwise.pooling(grid(q), shape, made, average, include_padding, divisor)
+
+
+@lru_cache(maxsize=256)
+def columns(shape: tuple[int, ...], axes: tuple[Any, ...], keepdim: bool) -> tuple[tuple[int, ...], ...]:
+    """A mean over `axes`, (None,) for all, as one of images: how to order the axes, the images' shape, the mean's.
+
+    What is averaged are the rows of a column of pixels; an image's own pixels, if that is what lies in memory.
+    """
+    ndim = len(shape)
+    over = sorted(set(range(ndim) if axes == (None,) else (axis % ndim for axis in axes)))
+    kept = [axis for axis in range(ndim) if axis not in over]
+    batch = kept[:1] if (ndim, over) == (4, [2, 3]) else []
+    rest = kept[len(batch) :]
+    images, rows, channels = (math.prod(shape[axis] for axis in group) for group in (batch, over, rest))
+    mean = tuple(1 if axis in over else size for axis, size in enumerate(shape) if keepdim or axis not in over)
+    return (*batch, *over, *rest), (images, rows, 1, channels), mean

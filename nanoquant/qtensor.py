@@ -14,7 +14,7 @@ Before: `affine`, `kernels`. After: `nanoquant.nn`.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -25,9 +25,10 @@ from .affine import dequantize_as, quantize_as
 from .autograd.ops import Axis, Op
 from .autograd.tensor import Tensor, apply
 from .kernels import elementwise, native
-from .kernels.elementwise import Operation
-from .kernels.pooling import Adaptive, Windows
-from .per_tensor import operation, per_tensor
+from .kernels.elementwise import Call
+from .kernels.native import requested_isa
+from .kernels.pooling import Adaptive
+from .per_tensor import columns, operation, per_tensor, pooling
 from .qparams import QParams
 from .scheme import (
     QDType,
@@ -161,11 +162,17 @@ class QTensor(Shaped):
             return np.asarray(values, order="C"), None
         return self.channels_last(), CHANNELS_FIRST[values.ndim]
 
-    def pointwise(self, operation: Operation, qparams: QParams, other: QTensor | None = None) -> QTensor:
-        """The result of an operation on these integers, and those of `other`, which has the same shape."""
+    def pointwise(
+        self, prepare: Callable[..., Call], qparams: QParams, *constants: Any, other: QTensor | None = None
+    ) -> QTensor:
+        """An operation on these integers, and those of `other`, which has the same shape.
+
+        prepare: makes the call from a shape, an instruction set, both qparams and the constants; keeps what it made.
+        """
         x, order = self.in_memory()
+        call = prepare(x.shape, requested_isa(), self.qparams, qparams, *constants)
         z = None if other is None else np.asarray(other.values, order="C") if order is None else other.channels_last()
-        y = elementwise.run(operation, x, z)
+        y = call.run(x, z)
         return QTensor(y if order is None else y.transpose(order), qparams, self.origin)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -211,30 +218,28 @@ class QTensor(Shaped):
         q = self._per_tensor("relu")
         if self.values.itemsize > 1:
             return self.with_values(np.maximum(self.values, self.values.dtype.type(q.zero_point)))
-        return self.pointwise(operation("clamp", q, q, True), q)
+        return self.pointwise(operation, q, "clamp", True)
 
-    def max_pool(self, windows: Windows) -> QTensor:
-        """The greatest element of each window of an image."""
-        return self.with_channels_last(elementwise.max_pool(self.channels_last(), windows))
+    def max_pool(self, *windows: Any) -> QTensor:
+        """The greatest element of each window of an image. windows: a class of `kernels.pooling`, and its arguments."""
+        return self._pool(windows, False)
 
-    def mean_pool(self, windows: Windows, include_padding: bool = True, divisor: int | None = None) -> QTensor:
-        """The mean of each window of an image, ties to even; see `kernels.pooling.mean_pool`."""
-        y = elementwise.mean_pool(self.channels_last(), self.q_zero_point(), windows, include_padding, divisor)
-        return self.with_channels_last(y)
+    def mean_pool(self, *windows: Any, include_padding: bool = True, divisor: int | None = None) -> QTensor:
+        """The mean of each window of an image, ties to even; see `kernels.pooling.mean_pool`. windows: as above."""
+        return self._pool(windows, True, include_padding, divisor)
+
+    def _pool(self, windows: tuple[Any, ...], *mean: Any) -> QTensor:
+        q, x = self._per_tensor("pooling"), self.channels_last()
+        y = elementwise.pool(pooling(q, x.shape, windows, *mean), x)
+        return QTensor(y.transpose(CHANNELS_FIRST[4]), q, self.origin)
 
     def mean(self, dim: Axis = None, keepdim: bool = False) -> QTensor:
         """The mean over all axes or over `dim`, in the same scale: rint(mean of q - zero_point) + zero_point."""
-        given = range(self.ndim) if dim is None else (dim,) if isinstance(dim, int) else dim
-        axes = sorted({axis % self.ndim for axis in given})
-        if self.ndim == 4 and axes == [2, 3]:
-            y = self.mean_pool(Adaptive((1, 1))).values
-        else:  # one pixel of a column, whose rows are what is averaged
-            kept = [axis for axis in range(self.ndim) if axis not in axes]
-            shape = (1, math.prod(self.shape[axis] for axis in axes), 1, math.prod(self.shape[axis] for axis in kept))
-            column = np.asarray(self.values.transpose(*axes, *kept), order="C").reshape(shape)
-            y = elementwise.mean_pool(column, self.q_zero_point(), Adaptive((1, 1)))
-        sizes = [(1 if axis in axes else size) for axis, size in enumerate(self.shape) if keepdim or axis not in axes]
-        return self.with_values(y.reshape(sizes))
+        q, axes = self._per_tensor("mean"), (dim,) if dim is None or isinstance(dim, int) else tuple(dim)
+        order, column, shape = columns(self.values.shape, axes, keepdim)
+        x = np.asarray(self.values.transpose(order), order="C").reshape(column)
+        y = elementwise.pool(pooling(q, column, (Adaptive, (1, 1)), True), x)
+        return QTensor(y.reshape(shape), q, self.origin)
 
     def max(self) -> QTensor:
         """The greatest element."""

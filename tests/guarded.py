@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 
 from nanoquant.kernels import elementwise, native
-from nanoquant.kernels.elementwise import operation
-from nanoquant.kernels.elementwise import run as run_operation
+from nanoquant.kernels.elementwise import operation, pool, pooling
 from nanoquant.kernels.grid import Grid
 from nanoquant.kernels.packed import Input, Output, PackedWeights
 from nanoquant.kernels.pooling import Sliding
@@ -153,31 +152,34 @@ def run_pointwise(isa: int, at_end: bool) -> int:
     """Everything between two products, at every length up to 135: results as on ordinary memory."""
     grid, other, g, calls = Grid(0.1, 7), Grid(0.15, 90), np.random.default_rng(0), 0
     windows = Sliding((2, 2), (1, 2), (1, 1))
+
+    def prepare(what: str, a: np.ndarray, *grids: Any) -> elementwise.Call:
+        return operation(what, a.shape, *grids, isa=isa)
+
     for count in range(1, 135):
+        pools = [pooling(grid, (1, 2, 2, count), windows, average) for average in (False, True)]
         a, b, table = (g.integers(0, 256, size).astype(np.uint8) for size in ((1, 2, 2, count), (1, 2, 2, count), 256))
-        factor, shift = g.standard_normal((2, count)).astype(np.float32)
+        factor, shift = np.abs(g.standard_normal((2, count))).astype(np.float32)
         places = [Guarded(array, at_end) for array in (a, b, table, factor, shift)]
         p, q, t, f, h = (place.array for place in places)
         for run, shape in (
+            (lambda a, b, t, f, h, out: prepare("requantize", a, grid, None, other).run(a, None, out), a.shape),
+            (lambda a, b, t, f, h, out: prepare("add", a, grid, other, grid).run(a, b, out), a.shape),
+            (lambda a, b, t, f, h, out: prepare("mul", a, grid, other, grid).run(a, b, out), a.shape),
             (
-                lambda a, b, t, f, h, out: run_operation(operation("requantize", grid, None, other), a, None, out, isa),
+                lambda a, b, t, f, h, out: elementwise.batch_norm(
+                    prepare("scale_shift", a, grid, None, other), a, h, f, f, h, 1e-5, out
+                ),
                 a.shape,
             ),
-            (lambda a, b, t, f, h, out: run_operation(operation("add", grid, other, grid), a, b, out, isa), a.shape),
-            (lambda a, b, t, f, h, out: run_operation(operation("mul", grid, other, grid), a, b, out, isa), a.shape),
             (
-                lambda a, b, t, f, h, out: run_operation(elementwise.scaling(grid, f, h, other), a, None, out, isa),
+                lambda a, b, t, f, h, out: elementwise.clamping(a.shape, a.dtype, (5, 200), isa).run(a, None, out),
                 a.shape,
             ),
-            (
-                lambda a, b, t, f, h, out: run_operation(elementwise.clamping(a.dtype, (5, 200)), a, None, out, isa),
-                a.shape,
-            ),
-            (lambda a, b, t, f, h, out: run_operation(elementwise.looking_up(a.dtype, t), a, None, out, isa), a.shape),
+            (lambda a, b, t, f, h, out: elementwise.looking_up(a.shape, a.dtype, t, isa).run(a, None, out), a.shape),
             (lambda a, b, t, f, h, out: elementwise.softmax(a, grid, other, out, isa), a.shape),
             (lambda a, b, t, f, h, out: elementwise.layer_norm(a, grid, f, h, 1e-5, other, out, isa), a.shape),
-            (lambda a, b, t, f, h, out: elementwise.max_pool(a, windows, out, isa), (1, 3, 2, count)),
-            (lambda a, b, t, f, h, out: elementwise.mean_pool(a, 7, windows, True, None, out, isa), (1, 3, 2, count)),
+            *((lambda a, b, t, f, h, out, p=p: pool(p, a, out, isa), (1, 3, 2, count)) for p in pools),
             (lambda a, b, t, f, h, out: elementwise.swap_axes(a, out), (1, 2, count, 2)),
         ):
             out = Guarded(np.zeros(shape, np.uint8), at_end)

@@ -15,7 +15,7 @@ from strategies import seeds
 
 from nanoquant import qparams
 from nanoquant.kernels import elementwise, native, pointwise, pooling, tables
-from nanoquant.kernels.elementwise import operation, run
+from nanoquant.kernels.elementwise import operation
 from nanoquant.kernels.grid import Grid
 from nanoquant.kernels.pooling import Adaptive, Sliding
 
@@ -69,7 +69,7 @@ def test_requantize(data: Any, count: int, seed: int) -> None:
     limits = data.draw(limits_of(y))
     q = integers(seed, x, count)
     wanted = pointwise.requantize(q, x, y, limits)
-    assert_everywhere(wanted, lambda isa: run(operation("requantize", x, None, y, limits), q, isa=isa))
+    assert_everywhere(wanted, lambda isa: operation("requantize", q.shape, x, None, y, limits, isa).run(q))
 
 
 @given(st.data(), counts, seeds)
@@ -83,19 +83,21 @@ def test_add_and_mul(data: Any, count: int, seed: int) -> None:
     a, b = integers(seed, a_grid, count), integers(seed + 1, b_grid, count)
     for name in ("add", "mul"):
         wanted = getattr(pointwise, name)(a, a_grid, b, b_grid, y, limits)
-        prepared = operation(name, a_grid, b_grid, y, limits)
-        assert_everywhere(wanted, lambda isa, prepared=prepared: run(prepared, a, b, isa=isa))
+        prepare = lambda isa, name=name: operation(name, a.shape, a_grid, b_grid, y, limits, isa)  # noqa: E731
+        assert_everywhere(wanted, lambda isa, prepare=prepare: prepare(isa).run(a, b))
 
 
-@given(st.data(), st.integers(0, 3), counts, seeds)
-def test_scale_shift(data: Any, rows: int, channels: int, seed: int) -> None:
+@given(st.data(), st.integers(0, 3), st.one_of(counts, st.just(1030)), seeds)
+def test_batch_norm(data: Any, rows: int, channels: int, seed: int) -> None:
     x, y = data.draw(grids()), data.draw(grids())
     limits = data.draw(limits_of(y))
     g = np.random.default_rng(seed)
-    q, magnitude = integers(seed, x, (rows, channels)), 10.0 ** g.integers(-3, 20)
-    factor, shift = (g.standard_normal((2, channels)) * magnitude).astype(np.float32)
-    wanted = pointwise.scale_shift(q, x, factor, shift, y, limits)
-    assert_everywhere(wanted, lambda isa: run(elementwise.scaling(x, factor, shift, y, limits), q, isa=isa))
+    q, magnitude = integers(seed, x, (rows, channels)), 10.0 ** g.integers(-3, 8)
+    mean, weight, bias = (g.standard_normal((3, channels)) * magnitude).astype(np.float32)
+    constants = mean, g.random(channels, np.float32), weight, bias, 1e-5
+    wanted = pointwise.batch_norm(q, x, *constants, y, limits)
+    prepare = lambda isa: operation("scale_shift", q.shape, x, None, y, limits, isa)  # noqa: E731
+    assert_everywhere(wanted, lambda isa: elementwise.batch_norm(prepare(isa), q, *constants))
 
 
 @given(st.data(), counts, seeds)
@@ -103,23 +105,11 @@ def test_clamp_and_lookup(data: Any, count: int, seed: int) -> None:
     grid = data.draw(grids())
     q = integers(seed, grid, count)
     low, high = sorted(data.draw(st.tuples(*[st.integers(*grid.limits)] * 2)))
-    assert_everywhere(np.clip(q, low, high), lambda isa: run(elementwise.clamping(q.dtype, (low, high)), q, isa=isa))
+    limits = (low, high)
+    assert_everywhere(np.clip(q, *limits), lambda isa: elementwise.clamping(q.shape, q.dtype, limits, isa).run(q))
     entries = np.random.default_rng(seed).integers(0, 256, 256).astype(np.uint8).view(grid.dtype)
-    assert_everywhere(entries[q.view(np.uint8)], lambda isa: run(elementwise.looking_up(q.dtype, entries), q, isa=isa))
-
-
-@given(st.data(), st.integers(1, 3), st.integers(1, BLOCK + 3), seeds)
-def test_parts_of_longer_rows(data: Any, rows: int, columns: int, seed: int) -> None:
-    """A concatenation writes between its neighbours, and reads parts of rows."""
-    x, y = data.draw(grids()), data.draw(grids())
-    source = integers(seed, x, (2, rows, columns + 5))[..., 2 : columns + 2]
-    wanted = pointwise.requantize(source, x, y)
-    for isa in ISAS:
-        target = np.full((2, rows, columns + 7), 85, y.dtype)
-        run(operation("requantize", x, None, y), source, out=target[..., 3 : columns + 3], isa=isa)
-        np.testing.assert_array_equal(target[..., 3 : columns + 3], wanted)
-        target[..., 3 : columns + 3] = 85
-        assert (target == 85).all()
+    looked_up = entries[q.view(np.uint8)]
+    assert_everywhere(looked_up, lambda isa: elementwise.looking_up(q.shape, q.dtype, entries, isa).run(q))
 
 
 @given(st.data(), st.integers(0, 3), st.lists(st.integers(0, BLOCK + 3), min_size=1, max_size=3), seeds)
@@ -129,9 +119,11 @@ def test_concatenate(data: Any, rows: int, widths: list[int], seed: int) -> None
     limits = data.draw(limits_of(y))
     parts = [integers(seed + i, x, (rows, width)) for i, (x, width) in enumerate(zip(given_grids, widths, strict=True))]
     wanted = [pointwise.requantize(q, x, y, limits) for q, x in zip(parts, given_grids, strict=True)]
-    operations = [operation("requantize", x, None, y, limits) for x in given_grids]
-    flat = np.concatenate(wanted, axis=1).reshape(-1)
-    assert_everywhere(flat, lambda isa: elementwise.concatenate(operations, parts, rows, isa))
+    whole = np.concatenate(wanted, axis=1)
+    prepare = lambda isa: [  # noqa: E731
+        operation("requantize", q.shape, x, None, y, limits, isa) for q, x in zip(parts, given_grids, strict=True)
+    ]
+    assert_everywhere(whole, lambda isa: elementwise.concatenation(prepare(isa), whole.shape).run(parts))
 
 
 def test_in_place() -> None:
@@ -139,7 +131,7 @@ def test_in_place() -> None:
     for isa in ISAS:
         a, b = integers(1, x, 333), integers(2, x, 333)
         wanted = pointwise.add(a, x, b, x, x)
-        np.testing.assert_array_equal(run(operation("add", x, x, x), a, b, out=a, isa=isa), wanted)
+        np.testing.assert_array_equal(operation("add", a.shape, x, x, x, None, isa).run(a, b, out=a), wanted)
 
 
 @given(st.data())
@@ -229,11 +221,21 @@ def images(draw: Any, w: Any, grid: Grid) -> np.ndarray:
     return integers(seed, grid, (batch, height, width, channels))
 
 
+def pool(
+    q: np.ndarray, windows: Any, zero_point: int | None = None, include_padding: bool = True,
+    divisor: int | None = None, isa: int | None = None,
+) -> np.ndarray:  # fmt: skip
+    """The mean of each window, or the greatest element without a zero point."""
+    grid, average = Grid(1.0, zero_point or 0, q.dtype), zero_point is not None
+    pooling = elementwise.pooling(grid, q.shape, windows, average, include_padding, divisor)
+    return elementwise.pool(pooling, q, isa=isa)
+
+
 @given(st.data())
 def test_max_pool(data: Any) -> None:
     w = data.draw(windows(dilated=True))
     q = data.draw(images(w, data.draw(grids())))
-    assert_everywhere(pooling.max_pool(q, w), lambda isa: elementwise.max_pool(q, w, isa=isa))
+    assert_everywhere(pooling.max_pool(q, w), lambda isa: pool(q, w, isa=isa))
 
 
 @given(st.data(), st.booleans(), st.one_of(st.none(), st.integers(1, 20), st.sampled_from([65535, 65536])))
@@ -241,7 +243,7 @@ def test_mean_pool(data: Any, include_padding: bool, divisor: int | None) -> Non
     w, grid = data.draw(windows(dilated=False)), data.draw(grids())
     q, z = data.draw(images(w, grid)), grid.zero_point
     wanted = pooling.mean_pool(q, z, w, include_padding, divisor)
-    assert_everywhere(wanted, lambda isa: elementwise.mean_pool(q, z, w, include_padding, divisor, isa=isa))
+    assert_everywhere(wanted, lambda isa: pool(q, w, z, include_padding, divisor, isa=isa))
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 257), (1, 258), (3, 21845), (255, 257), (256, 256), (300, 301)])
@@ -251,7 +253,7 @@ def test_means_of_many(height: int, width: int, dtype: Any) -> None:
     for seed, zero_point in ((0, np.iinfo(dtype).min), (1, np.iinfo(dtype).max), (3, 5)):
         q = integers(seed, Grid(1.0, zero_point, dtype), (1, height, width, 3))
         wanted = pooling.mean_pool(q, zero_point, Adaptive((1, 1)))
-        assert_everywhere(wanted, lambda isa, q=q, z=zero_point: elementwise.mean_pool(q, z, Adaptive((1, 1)), isa=isa))
+        assert_everywhere(wanted, lambda isa, q=q, z=zero_point: pool(q, Adaptive((1, 1)), z, isa=isa))
 
 
 def test_float32_means_round_like_exact_ones() -> None:
@@ -306,10 +308,13 @@ def test_threads_change_nothing(threads: int) -> None:
     native.set_num_threads(threads)
     try:
         for isa in ISAS[1:]:
-            np.testing.assert_array_equal(run(operation("add", x, x, y), a, b, isa=isa), pointwise.add(a, x, b, x, y))
-            got = run(operation("requantize", x, None, y), a[..., 1:], isa=isa)
-            np.testing.assert_array_equal(got, pointwise.requantize(a[..., 1:], x, y))
-            np.testing.assert_array_equal(elementwise.max_pool(image, w, isa=isa), pooling.max_pool(image, w))
+            got = operation("add", a.shape, x, x, y, None, isa).run(a, b)
+            np.testing.assert_array_equal(got, pointwise.add(a, x, b, x, y))
+            call = operation("requantize", (70, 5757), x, None, y, None, isa)
+            got = elementwise.concatenation([call, call], (70, 2 * 5757)).run([a, b])
+            wanted = [pointwise.requantize(q.reshape(70, -1), x, y) for q in (a, b)]
+            np.testing.assert_array_equal(got, np.concatenate(wanted, axis=1))
+            np.testing.assert_array_equal(pool(image, w, isa=isa), pooling.max_pool(image, w))
             np.testing.assert_array_equal(elementwise.softmax(a, x, y, isa=isa), pointwise.softmax(a, x, y))
             got = elementwise.layer_norm(a, x, ones, ones, 1e-5, y, isa=isa)
             np.testing.assert_array_equal(got, pointwise.layer_norm(a, x, ones, ones, 1e-5, y))
@@ -340,7 +345,7 @@ def test_tables_are_within_half_a_step(function: Any, dtype: Any) -> None:
     exact = REAL[function](0.05 * (q.astype(np.float64) - x.zero_point)) / 0.01 + y.zero_point
     entries = tables.table(function, x, y)
     assert np.abs(entries - np.clip(exact, *y.limits)).max() <= 0.5 + 1e-4
-    np.testing.assert_array_equal(run(elementwise.looking_up(q.dtype, entries), q), entries)
+    np.testing.assert_array_equal(elementwise.looking_up(q.shape, q.dtype, entries).run(q), entries)
 
 
 @pytest.mark.parametrize("scale", [1.2e-38, 1e-20, 3e38])
@@ -369,46 +374,50 @@ def test_nearest_float(value: Fraction, exponent: int) -> None:
 
 def test_errors_say_what_came() -> None:
     x, q, ones = Grid(0.1, 3), np.zeros((2, 4), np.uint8), np.ones(4, np.float32)
-    with pytest.raises(TypeError, match="requantize: the grid is one of uint8; got int8"):
-        run(operation("requantize", x, None, x), q.view(np.int8))
-    with pytest.raises(ValueError, match=r"one shape.*a: uint8 \(2, 4\), b: uint8 \(4, 2\)"):
-        run(operation("add", x, x, x), q, q.reshape(4, 2))
-    with pytest.raises(ValueError, match="two inputs one dtype"):
-        run(operation("mul", x, x, x), q, q.view(np.int8))
-    for name, second, more in (("add", x, ()), ("requantize", None, (q,))):
-        with pytest.raises(ValueError, match=f"{name}: arrays must have one shape, its"):
-            run(operation(name, x, second, x), q, *more)
-    with pytest.raises(TypeError, match="concatenate: add of uint8 to uint8 cannot turn uint8 to uint8"):
-        elementwise.concatenate([operation("add", x, x, x)], [q], 2)
-    with pytest.raises(TypeError, match="concatenate: requantize of uint8 to uint8 cannot turn int8 to uint8"):
-        elementwise.concatenate([operation("requantize", x, None, x)], [q.view(np.int8)], 2)
-    with pytest.raises(ValueError, match=r"there are 4 factors, .*; got shape \(4, 2\)"):
-        run(elementwise.scaling(x, ones, ones, x), q.reshape(4, 2))
-    with pytest.raises(ValueError, match="rows must be contiguous"):
-        run(operation("requantize", x, None, x), q.T)
-    with pytest.raises(ValueError, match=r"factor must be float32 of shape \(4,\); got float64"):
-        elementwise.scaling(x, np.ones(4), ones, x)
-    with pytest.raises(ValueError, match="scale_shift: an argument is not"):
-        run(elementwise.scaling(x, ones * np.float32(np.inf), ones, x), q)
+    prepare = lambda what, a=x, b=None, y=x, limits=None: operation(what, q.shape, a, b, y, limits)  # noqa: E731
+    with pytest.raises(TypeError, match="mul: both inputs must have one dtype; got uint8 and int8"):
+        prepare("mul", b=x._replace(dtype=INT8))
+    for inputs in ((q[:1],), (q, q[:1])):
+        with pytest.raises(ValueError, match="add: the inputs must have 8 elements; got"):
+            prepare("add", b=x).run(*inputs)
+    for out in (q[:1], q.view(np.int8), q.T.copy().T):
+        with pytest.raises(ValueError, match=r"requantize: `out` must be contiguous uint8 of shape \(2, 4\); got"):
+            prepare("requantize").run(q, out=out)
+    with pytest.raises(ValueError, match="concatenate: a part must be 2 rows of 4; got 4 elements"):
+        elementwise.concatenation([prepare("requantize")], (2, 4)).run([q[:1]])
+    with pytest.raises(ValueError, match=r"concatenate: \(2, 4\), \(2, 4\) side by side are not \(2, 4\)"):
+        elementwise.concatenation([prepare("requantize")] * 2, (2, 4))
+    with pytest.raises(ValueError, match="scale_shift: an argument"):
+        prepare("scale_shift").run(q)
+    with pytest.raises(ValueError, match=r"batch_norm: the input must have shape \(2, 4\), and each constant its last"):
+        elementwise.batch_norm(prepare("scale_shift"), q, ones, ones, ones, ones[:3], 0.0)
+    with pytest.raises(ValueError, match="batch_norm: an argument is not"):
+        elementwise.batch_norm(prepare("scale_shift"), q, ones, ones, ones * np.float32(np.inf), ones, 0.0)
     with pytest.raises(ValueError, match="a table has 256 bytes"):
-        elementwise.looking_up(q.dtype, np.zeros(255, np.uint8))
+        elementwise.looking_up(q.shape, q.dtype, np.zeros(255, np.uint8))
     with pytest.raises(ValueError, match="add: a scale"):
-        run(operation("add", x._replace(scale=3e38), x, x), q, q)
+        prepare("add", a=x._replace(scale=3e38), b=x).run(q, q)
     with pytest.raises(ValueError, match="mul: a scale, or a product of scales"):
-        run(operation("mul", x._replace(scale=1e-30), x._replace(scale=1e-30), x), q, q)
+        prepare("mul", a=x._replace(scale=1e-30), b=x._replace(scale=1e-30)).run(q, q)
     with pytest.raises(ValueError, match="requantize: a scale"):
-        run(operation("requantize", x, None, x._replace(scale=0.0)), q)
+        prepare("requantize", y=x._replace(scale=0.0)).run(q)
     with pytest.raises(ValueError, match="requantize: an argument"):
-        run(operation("requantize", x, None, x, limits=(5, 255)), q)
+        prepare("requantize", limits=(5, 255)).run(q)
+    with pytest.raises(TypeError, match="softmax: the grid is one of uint8; got int8"):
+        elementwise.softmax(q.view(np.int8), x, x)
     with pytest.raises(ValueError, match="softmax: `out` must be contiguous uint8"):
         elementwise.softmax(q, x, x, out=np.zeros((4, 2), np.uint8))
-    with pytest.raises(ValueError, match="weight must be float32"):
+    with pytest.raises(ValueError, match="layer_norm: weight and bias must have 4 elements; got 3 and 4"):
         elementwise.layer_norm(q, x, ones[:3], ones, 1e-5, x)
     with pytest.raises(ValueError, match="layer_norm: an argument"):
         elementwise.layer_norm(q, x, ones, ones, 0.0, x)
+    with pytest.raises(
+        ValueError, match=r"max_pool: the images must be uint8 of shape \(1, 2, 2, 1\); got uint8 \(2, 4\)"
+    ):
+        elementwise.pool(elementwise.pooling(x, (1, 2, 2, 1), Sliding((1, 1), (1, 1)), False), q)
     with pytest.raises(ValueError, match="holds no window"):
-        elementwise.max_pool(np.zeros((1, 2, 2, 1), np.uint8), Sliding((3, 3), (1, 1)))
+        pool(np.zeros((1, 2, 2, 1), np.uint8), Sliding((3, 3), (1, 1)))
     with pytest.raises(ValueError, match="mean_pool: an argument"):
-        elementwise.mean_pool(np.zeros((1, 9, 9, 1), np.uint8), 0, Sliding((2, 2), (1, 1), (0, 0), (2, 2)))
+        pool(np.zeros((1, 9, 9, 1), np.uint8), Sliding((2, 2), (1, 1), (0, 0), (2, 2)), 0)
     with pytest.raises(TypeError, match="swap_axes moves 8-bit integers; got float32"):
         elementwise.swap_axes(np.zeros((2, 2), np.float32))

@@ -61,7 +61,7 @@ def isa_number(name: str | None = None) -> int:
 
     Raises ValueError, with the list to choose from, when it is unknown or does not run here.
     """
-    return _isa_number(name, requested_isa())
+    return _isa_number(name, _environment.get(_ISA_VARIABLE))
 
 
 # os.environ.get() would take half of a small call, since it encodes the name and catches a KeyError; the dictionary
@@ -136,6 +136,7 @@ def aligned(nbytes: int) -> NDArray[np.uint8]:
 
 
 pointer = ffi.from_buffer  # ("float[]", array), or (array) for char[]: to C-contiguous memory, which it keeps alive
+FLOATS = ffi.typeof("float[]")  # which it need not look up
 
 _memory = threading.local()
 
@@ -179,9 +180,10 @@ def affine(
 
 def quantize(x: NDArray[np.float32], affine: Affine, isa: int | None = None) -> NDArray[Any]:
     """`affine.quantize` in C. x: C-contiguous, of as many elements as `affine` says."""
-    q = np.empty(x.shape, affine.dtype)
+    struct, dtype, _ = affine
+    q = np.empty(x.shape, dtype)
     number = isa_number() if isa is None else isa
-    status = lib.nq_quantize(number, affine.struct, pointer("float[]", x), pointer(q))
+    status = lib.nq_quantize(number, struct, pointer(FLOATS, x), pointer(q))
     if status:
         check(status, "quantize")
     return q
@@ -191,5 +193,7 @@ def dequantize(q: NDArray[Any], affine: Affine, isa: int | None = None) -> NDArr
     """`affine.dequantize` in C. q: like x of `quantize`."""
     x = np.empty(q.shape, np.float32)
     number = isa_number() if isa is None else isa
-    check(lib.nq_dequantize(number, affine.struct, pointer(q), pointer("float[]", x)), "dequantize")
+    status = lib.nq_dequantize(number, affine[0], pointer(q), pointer(FLOATS, x))
+    if status:
+        check(status, "dequantize")
     return x

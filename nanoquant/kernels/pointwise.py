@@ -65,12 +65,19 @@ def mul(a: Integers, a_grid: Grid, b: Integers, b_grid: Grid, y: Grid, limits: L
         return write(a_grid.steps(a) * b_grid.steps(b) * multiplier, y, limits)
 
 
-def scale_shift(q: Integers, x: Grid, factor: Floats, shift: Floats, y: Grid, limits: Limits | None = None) -> Integers:
-    """A factor and a shift for each channel, which is the last axis: batch normalization, with factor = s_x * w / (std
-    * s_y).
+def batch_norm(
+    q: Integers, x: Grid, mean: Floats, variance: Floats, weight: Floats, bias: Floats, eps: float, y: Grid,
+    limits: Limits | None = None,
+) -> Integers:  # fmt: skip
+    """(x - mean) / sqrt(variance + eps) * weight + bias for each channel, which is the last axis, in one step.
 
-        v = fma(q - z_x, factor, shift)
+    v = fma(q - z_x, factor, shift)
+    factor = (1 / sqrt(variance + eps) * weight) * (s_x / s_y)
+    shift = (bias - mean * (1 / sqrt(variance + eps)) * weight) / s_y
     """
+    inverse = np.float32(1) / np.sqrt(variance + np.float32(eps))
+    factor = inverse * weight * (np.float32(x.scale) / np.float32(y.scale))
+    shift = (bias - mean * inverse * weight) / np.float32(y.scale)
     return write(fma(x.steps(q), factor, shift), y, limits)
 
 

@@ -8,12 +8,13 @@ Before: `arithmetic`. After: `pooling`.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from ...affine import quantize_as
 from ...kernels import elementwise, tables
-from ...kernels.elementwise import Operation
+from ...kernels.elementwise import Call
 from ...kernels.tables import Function
 from ...per_tensor import grid, per_tensor
 from ...qparams import QParams
@@ -72,12 +73,13 @@ def elu(
 def _table(name: str, qx: QTensor, function: Function, scale: float, zero_point: int, *parameters: float) -> QTensor:
     x = check_input(name, qx)
     qparams = per_tensor(scale, zero_point, x.qparams.dtype)
-    return x.pointwise(_lookup(function, x.qparams, qparams, *parameters), qparams)
+    return x.pointwise(_lookup, qparams, function, *parameters)
 
 
 @lru_cache(maxsize=64)
-def _lookup(function: Function, x: QParams, y: QParams, *parameters: float) -> Operation:
-    return elementwise.looking_up(x.dtype.storage, tables.table(function, grid(x), grid(y), *parameters))
+def _lookup(shape: tuple[int, ...], isa: Any, x: QParams, y: QParams, function: Function, *parameters: float) -> Call:
+    del isa  # part of the key
+    return elementwise.looking_up(shape, x.dtype.storage, tables.table(function, grid(x), grid(y), *parameters))
 
 
 def clamp(qx: QTensor, min: float | None = None, max: float | None = None) -> QTensor:  # noqa: A002
@@ -99,11 +101,14 @@ def relu6(qx: QTensor, inplace: bool = False) -> QTensor:
 
 
 def _clamp(x: QTensor, least: float | None, greatest: float | None) -> QTensor:
-    return x.pointwise(_clamping(x.qparams, least, greatest), x.qparams)
+    return x.pointwise(_clamping, x.qparams, least, greatest)
 
 
 @lru_cache(maxsize=256)
-def _clamping(qparams: QParams, least: float | None, greatest: float | None) -> Operation:
+def _clamping(
+    shape: tuple[int, ...], isa: Any, x: QParams, y: QParams, least: float | None, greatest: float | None
+) -> Call:
     """Between the integers that stand for both ends."""
-    low, high = quantize_as((-np.inf if least is None else least, np.inf if greatest is None else greatest), qparams)
-    return elementwise.clamping(qparams.dtype.storage, (int(low), int(high)))
+    del isa, y  # part of the key; and x again
+    low, high = quantize_as((-np.inf if least is None else least, np.inf if greatest is None else greatest), x)
+    return elementwise.clamping(shape, x.dtype.storage, (int(low), int(high)))

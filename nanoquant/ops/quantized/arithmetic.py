@@ -11,12 +11,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from ...kernels import elementwise
-from ...per_tensor import operation, per_tensor
-from ...qtensor import QTensor
+from ...kernels.elementwise import Concatenation, Shape
+from ...kernels.native import requested_isa
+from ...per_tensor import grid, operation, per_tensor
+from ...qparams import QParams
+from ...qtensor import CHANNELS_FIRST, CHANNELS_LAST, QTensor
 from .arguments import check_input, named
 
 
@@ -28,7 +33,7 @@ def requantize(qx: QTensor, output_scale: float, output_zero_point: int) -> QTen
     """
     x = check_input("requantize", qx)
     qparams = per_tensor(output_scale, output_zero_point, x.dtype)
-    return x.pointwise(operation("requantize", x.qparams, qparams), qparams)
+    return x.pointwise(operation, qparams, "requantize")
 
 
 def _binary(name: str, relu: bool = False) -> Callable[..., QTensor]:
@@ -45,7 +50,7 @@ def _binary(name: str, relu: bool = False) -> Callable[..., QTensor]:
                 raise ValueError(f"{name}: shapes {a.shape} and {b.shape} do not broadcast") from None
             a, b = (q.with_values(values) for q, values in zip((a, b), arrays, strict=True))
         qparams = per_tensor(scale, zero_point, a.qparams.dtype)
-        return a.pointwise(operation(what, a.qparams, qparams, relu, b.qparams), qparams, b)
+        return a.pointwise(operation, qparams, what, relu, b.qparams, other=b)
 
     binary.__doc__ = (
         f"The {'sum' if what == 'add' else 'product'}{', at least zero,' * relu} of what two tensors mean; shapes "
@@ -80,30 +85,47 @@ def _cat(
     if not parts:
         raise ValueError(f"{name}: give at least one tensor")
     first = parts[0]
-    axis = dim % max(first.values.ndim, 1)
-    for part in parts:
-        if part.values.dtype != first.values.dtype or not _alike(part.values.shape, first.values.shape, axis):
-            raise ValueError(
-                f"{name}: all tensors must have one dtype and the same sizes but on axis {axis}; "
-                f"got {', '.join(f'{p.dtype.name} {p.shape}' for p in parts)}"
-            )
-    qparams = per_tensor(
+    y = per_tensor(
         first.q_scale() if scale is None else scale,
         first.q_zero_point() if zero_point is None else zero_point,
         first.qparams.dtype,
     )
-    order = first.in_memory()[1]
-    if order is None:
-        arrays = [np.asarray(part.values, order="C") for part in parts]
-    else:
-        arrays, axis = [part.channels_last() for part in parts], order[axis]
-    shape = list(arrays[0].shape)
-    shape[axis] = sum([array.shape[axis] for array in arrays])
-    operations = [operation("requantize", part.qparams, qparams, relu) for part in parts]
-    y = elementwise.concatenate(operations, arrays, math.prod(shape[:axis])).reshape(shape)
-    return QTensor(y if order is None else y.transpose(order), qparams, first.origin)
+    order = None if first.values.flags.c_contiguous else CHANNELS_FIRST.get(first.values.ndim)
+    shapes, given = tuple([part.values.shape for part in parts]), tuple([part.qparams for part in parts])
+    call = _concatenation(name, shapes, requested_isa(), given, y, dim, order, relu)
+    arrays = [np.asarray(p.values, order="C") if order is None else p.channels_last() for p in parts]
+    values = call.run(arrays)
+    return QTensor(values if order is None else values.transpose(order), y, first.origin)
 
 
-def _alike(a: tuple[int, ...], b: tuple[int, ...], axis: int) -> bool:
+@lru_cache(maxsize=256)
+def _concatenation(
+    name: str, shapes: tuple[Shape, ...], isa: Any, given: tuple[QParams, ...], y: QParams, dim: int,
+    order: tuple[int, ...] | None, relu: bool,
+) -> Concatenation:  # fmt: skip
+    """How to concatenate arrays of these shapes. order: the permutation that leads back to them from memory."""
+    del isa  # part of the key
+    axis = dim % max(len(shapes[0]), 1)
+    for shape, qparams in zip(shapes, given, strict=True):
+        if qparams.dtype != given[0].dtype or not _alike(shape, shapes[0], axis):
+            raise ValueError(
+                f"{name}: all tensors must have one dtype and the same sizes but on axis {axis}; "
+                f"got {', '.join(f'{q.dtype.name} {shape}' for shape, q in zip(shapes, given, strict=True))}"
+            )
+    if order is not None:
+        shapes = tuple(tuple(shape[i] for i in CHANNELS_LAST[len(order)]) for shape in shapes)
+        axis = order[axis]
+    rows, widths = math.prod(shapes[0][:axis]), [math.prod(shape[axis:]) for shape in shapes]
+    y_grid = grid(y)
+    limits = y_grid.relu if relu else None
+    calls = [
+        elementwise.operation("requantize", (rows, n), grid(q), None, y_grid, limits)
+        for n, q in zip(widths, given, strict=True)
+    ]
+    whole = *shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :]
+    return elementwise.concatenation(calls, whole)
+
+
+def _alike(a: Shape, b: Shape, axis: int) -> bool:
     """Whether two shapes are equal but on an axis."""
-    return a == b or (a[:axis] == b[:axis] and a[axis + 1 :] == b[axis + 1 :])
+    return a == b or (len(a) == len(b) and a[:axis] == b[:axis] and a[axis + 1 :] == b[axis + 1 :])

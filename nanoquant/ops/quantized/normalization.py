@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels import elementwise
-from ...per_tensor import grid, per_tensor
+from ...kernels.native import requested_isa
+from ...per_tensor import grid, operation, per_tensor
 from ...qtensor import CHANNELS_FIRST, QTensor
 from .arguments import check_axes, check_input, named
 
@@ -29,33 +30,27 @@ def _batch_norm(name: str, ndims: tuple[int, ...], relu: bool = False) -> Callab
         qx: QTensor, weight: Any, bias: Any, mean: Any, var: Any, eps: float, output_scale: float,
         output_zero_point: int,
     ) -> QTensor:  # fmt: skip
-        """y = (x - mean) / sqrt(var + eps) * weight + bias, for each channel, in one step:
+        """y = (x - mean) / sqrt(var + eps) * weight + bias, for each channel, in one step.
 
-            factor = weight / sqrt(var + eps) * (s_x / s_y),    shift = (bias - mean * weight / sqrt(var + eps)) / s_y
-            q_y = clamp(rint(fma(q_x - z_x, factor, shift)) + z_y)
-
-        qx: (batch, channels, ...). weight, bias: (channels,), or None for ones and zeros.
+        qx: (batch, channels, ...). weight, bias: (channels,), or None for ones and zeros. Source:
+        `kernels.pointwise.batch_norm`.
         """
         x = check_input(name, qx)
         check_axes(name, x, shape, *ndims)
         channels = x.values.shape[1]
-        center, variance = (_per_channel(name, *given, channels) for given in (("mean", mean), ("var", var)))
-        gamma = np.float32(1) if weight is None else _per_channel(name, "weight", weight, channels)
-        beta = np.float32(0) if bias is None else _per_channel(name, "bias", bias, channels)
-        qparams = per_tensor(output_scale, output_zero_point, x.qparams.dtype)
-        x_grid, y_grid = grid(x.qparams), grid(qparams)
-        inverse = np.float32(1) / np.sqrt(variance + np.float32(eps))
-        factor = inverse * gamma * np.float32(x_grid.scale / y_grid.scale)
-        shift = (beta - center * inverse * gamma) / np.float32(y_grid.scale)
-        scaling = elementwise.scaling(x_grid, factor, shift, y_grid, y_grid.relu if relu else None)
-        y = elementwise.run(scaling, x.channels_last())
+        center, variance = _per_channel(name, "mean", mean, channels), _per_channel(name, "var", var, channels)
+        gamma = _per_channel(name, "weight", np.ones(channels) if weight is None else weight, channels)
+        beta = _per_channel(name, "bias", np.zeros(channels) if bias is None else bias, channels)
+        qparams, array = per_tensor(output_scale, output_zero_point, x.qparams.dtype), x.channels_last()
+        call = operation(array.shape, requested_isa(), x.qparams, qparams, "scale_shift", relu)
+        y = elementwise.batch_norm(call, array, center, variance, gamma, beta, eps)
         return QTensor(y.transpose(CHANNELS_FIRST[y.ndim]), qparams, x.origin)
 
     return named(name, batch_norm)
 
 
 def _per_channel(name: str, what: str, values: Any, channels: int) -> NDArray[np.float32]:
-    array = np.asarray(values, np.float32)
+    array = np.asarray(values, np.float32, order="C")
     if array.shape != (channels,):
         raise ValueError(f"{name}: {what} must have shape ({channels},), one for each channel; got {array.shape}")
     return array
@@ -90,8 +85,8 @@ def layer_norm(
     if not eps > 0:
         raise ValueError(f"layer_norm: eps must be positive, so that equal elements can be divided; got {eps}")
     columns = math.prod(shape)
-    gamma = np.ones(columns, np.float32) if weight is None else np.asarray(weight, np.float32).ravel()
-    beta = np.zeros(columns, np.float32) if bias is None else np.asarray(bias, np.float32).ravel()
+    gamma = np.ones(columns, np.float32) if weight is None else np.asarray(weight, np.float32, order="C")
+    beta = np.zeros(columns, np.float32) if bias is None else np.asarray(bias, np.float32, order="C")
     qparams = per_tensor(output_scale, output_zero_point, x.qparams.dtype)
     rows = np.asarray(x.values, order="C").reshape(-1, columns)
     y = elementwise.layer_norm(rows, grid(x.qparams), gamma, beta, eps, grid(qparams))

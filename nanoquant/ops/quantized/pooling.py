@@ -13,7 +13,12 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from ...kernels import elementwise
+from ...kernels.pooling import Sliding
 from ...nn import functional as F
+from ...per_tensor import pooling
 from ...qtensor import QTensor
 from .arguments import check_axes, check_input
 
@@ -48,9 +53,10 @@ def max_pool1d(
     check_axes("max_pool1d", x, "(batch, channels, length)", 3)
     sizes = (kernel_size, kernel_size if stride is None else stride, padding, dilation)
     kernel, steps, border, gaps = (v[0] if isinstance(v, list | tuple) else v for v in sizes)
-    image = x.reshape(*x.shape[:2], 1, x.shape[2])
-    y = max_pool2d(image, (1, kernel), (1, steps), (0, border), (1, gaps), ceil_mode)
-    return y.reshape(*y.shape[:2], y.shape[3])
+    image = x.channels_last()[:, np.newaxis]
+    windows = (Sliding, (1, kernel), (1, steps), (0, border), (1, gaps), ceil_mode)
+    y = elementwise.pool(pooling(x.qparams, image.shape, windows, False), image)
+    return x.with_channels_last(y[:, 0])
 
 
 def mean(input: QTensor, dim: Any = None, keepdim: bool = False) -> QTensor:  # noqa: A002
