@@ -21,6 +21,11 @@ import numpy as np
 
 from .ops import Array, Op
 
+# A step of training frees its activations, and the next asks for the same sizes. glibc hands freed blocks back to the system
+# if they are larger than any it saw freed before (up to 32 MiB), and then a third of a ResNet-8's step is 14,000 page faults
+# to get them again. So it shall see one, whose pages are never touched.
+np.empty(31 << 20, np.uint8)
+
 Source = Any  # where a gradient goes: a Node, or a leaf, a tensor whose accumulate(gradient) takes it
 
 _clock = itertools.count()

@@ -11,7 +11,7 @@ from itertools import product
 import numpy as np
 
 from ..autograd.ops import Array, Op
-from .windows import Sizes, Window, inner, out_size, out_sizes, pad, padded_shape, places
+from .windows import Sizes, Window, blank, inner, out_size, out_sizes, pad, padded_shape, places
 
 
 def _windows(
@@ -106,7 +106,7 @@ def avg_pool_vjp(
 ) -> tuple[Array]:
     """Every element of a window gets an equal share."""
     shape, windows = _windows(x, kernel, stride, padding, (1,) * len(kernel), ceil_mode)
-    dx = np.zeros(shape, x.dtype)
+    dx = blank(shape, 0, x.dtype)
     share = g / _counts(x, kernel, stride, padding, ceil_mode, include_padding, divisor)
     for window in windows:
         dx[window] += share

@@ -33,7 +33,7 @@ from .pooling import MAX_POOL as MAX_POOL
 from .windows import Sizes, out_sizes
 from .windows import out_size as out_size
 
-CACHED = 1 << 19  # bytes of columns that are made at a time
+CACHED = 1 << 20  # bytes of columns that are made at a time
 
 
 class Geometry(NamedTuple):

@@ -70,10 +70,15 @@ def inner(shape: Sizes, padding: Sizes) -> Window:
     return (..., *(slice(p, p + n) for n, p in zip(shape[2:], padding, strict=True)))
 
 
+def blank(shape: Sizes, value: float, dtype: Any) -> Array:
+    """An array of `shape` full of `value`, channels last in memory, as convolutions want it."""
+    return np.moveaxis(np.full((shape[0], *shape[2:], shape[1]), value, dtype), -1, 1)
+
+
 def pad(x: Array, shape: Sizes, padding: Sizes, value: float = 0) -> Array:
     """x amid `value`, in an array of `shape`."""
     if shape == x.shape:
         return x
-    padded = np.full(shape, value, x.dtype)
+    padded = blank(shape, value, x.dtype)
     padded[inner(x.shape, padding)] = x
     return padded
