@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 
 def _float(x: Array) -> Any:
-    return pointer("float[]", np.ascontiguousarray(x))
+    return pointer("float[]", np.ascontiguousarray(x, np.float32))
 
 
 def channel_sums(p: Array, p_shift: Array, q: Array, q_shift: Array) -> tuple[Array, Array]:

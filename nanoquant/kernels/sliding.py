@@ -5,6 +5,7 @@ Before: `native`. After: `nanoquant.nn.windows`.
 
 from __future__ import annotations
 
+import math
 from enum import IntEnum
 from typing import Any
 
@@ -46,11 +47,16 @@ def slide(
     with a leading batch for `filter`. All are C-contiguous and of one float dtype. sizes: (size, out, kernel, stride,
     padding, dilation), one to three axes each.
     """
+    batch, whole, element = len(image), image.shape[-1], image.itemsize
+    taps, line = math.prod(sizes[2]), sizes[1][-1]
+    wanted = [(image, batch * math.prod(sizes[0]) * whole)]
+    wanted.append((pixels, len(lines) * line * len(channels) * (taps if op <= Slide.fold else 1)))
+    if f is not None:
+        wanted.append((f, taps * len(channels) * (batch if op is Slide.filter else 1)))
+    if any(a.dtype != image.dtype or a.size != size for a, size in wanted) or channels.stop > whole:
+        raise ValueError(f"{op.name}: arrays of {[(a.dtype.name, a.shape) for a, _ in wanted]} do not fit {sizes}")
     neutral = (1, 1, 1, 1, 0, 1)  # of an axis that is not there
     axes = [[n] * (3 - len(s)) + list(s) for n, s in zip(neutral, sizes, strict=True)]
-    element = image.itemsize
-    windows = ffi.new(
-        "nq_windows *", (element, len(image), len(channels), image.shape[-1], *axes, lines.start, len(lines))
-    )
+    windows = ffi.new("nq_windows *", (element, batch, len(channels), whole, *axes, lines.start, len(lines)))
     at = pointer("char[]", image) + channels.start * element
     check(lib.nq_slide(op, windows, at, pointer(pixels), ffi.NULL if f is None else pointer(f)), op.name)

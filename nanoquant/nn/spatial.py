@@ -45,14 +45,14 @@ class Geometry(NamedTuple):
     groups: int = 1
 
 
-def channels_last(x: Array) -> Array:
+def channels_last(x: Array, dtype: Any = None) -> Array:
     """(batch, channels, *size) as (batch, *size, channels), compact."""
-    return np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    return np.ascontiguousarray(np.moveaxis(x, 1, -1), dtype)
 
 
-def _matrices(w: Array, groups: int) -> Array:
+def _matrices(w: Array, groups: int, dtype: Any) -> Array:
     """A filter (outputs, inputs / groups, *kernel) as (groups, outputs / groups, places * inputs / groups)."""
-    return channels_last(w).reshape(groups, w.shape[0] // groups, -1)
+    return channels_last(w, dtype).reshape(groups, w.shape[0] // groups, -1)
 
 
 class _Meeting:
@@ -89,7 +89,7 @@ class _Meeting:
 
 def _correlate(x: Array, w: Array, out: Sizes, geometry: Geometry) -> Array:
     """The convolution without its bias; images channels last."""
-    m, filters = _Meeting(x.shape, out, w, geometry), _matrices(w, geometry.groups)
+    m, filters = _Meeting(x.shape, out, w, geometry), _matrices(w, geometry.groups, x.dtype)
     if m.depthwise:
         y = np.zeros((len(x), *out, w.shape[0]), x.dtype)
         m.slide_depthwise(Slide.correlate, x, y, np.ascontiguousarray(filters[:, 0].T))
@@ -106,7 +106,7 @@ def _correlate(x: Array, w: Array, out: Sizes, geometry: Geometry) -> Array:
 def _scatter(g: Array, w: Array, size: Sizes, geometry: Geometry) -> Array:
     """The transpose of `_correlate`: each pixel of g adds its multiple of the filter to an image of `size`."""
     x = np.zeros((len(g), *size, w.shape[1] * geometry.groups), g.dtype)
-    m, filters = _Meeting(x.shape, g.shape[1:-1], w, geometry), _matrices(w, geometry.groups)
+    m, filters = _Meeting(x.shape, g.shape[1:-1], w, geometry), _matrices(w, geometry.groups, g.dtype)
     if m.depthwise:
         m.slide_depthwise(Slide.scatter, x, g, np.ascontiguousarray(filters[:, 0].T))
     elif m.pointwise:
@@ -155,13 +155,14 @@ def conv(
     x: (batch, in_channels, *size). w: (out_channels, in_channels / groups, *kernel). b: (out_channels,).
     """
     out = out_sizes(x.shape, w.shape[2:], stride, padding, dilation)
-    return _channels_first(_correlate(channels_last(x), w, out, Geometry(stride, padding, dilation, groups)), b)
+    last = channels_last(x, np.result_type(x, w, np.float32))
+    return _channels_first(_correlate(last, w, out, Geometry(stride, padding, dilation, groups)), b)
 
 
 def conv_vjp(g: Array, y: Array, x: Array, w: Array, b: Array | None = None, **options: Any) -> tuple[Array, ...]:
     """dx scatters g by the filter; dw is the product of g and the columns of x; db sums g."""
     geometry, g = Geometry(**options), channels_last(g)
-    dw = _filter_gradient(g, channels_last(x), w, geometry)
+    dw = _filter_gradient(g, channels_last(x, g.dtype), w, geometry)
     return _with_bias_gradient(_scatter(g, w, x.shape[2:], geometry), dw, g, b)
 
 
@@ -183,7 +184,8 @@ def conv_transpose(
     """
     axes = zip(x.shape[2:], w.shape[2:], stride, padding, output_padding, dilation, strict=True)
     size = tuple((n - 1) * s - 2 * p + d * (k - 1) + more + 1 for n, k, s, p, more, d in axes)
-    return _channels_first(_scatter(channels_last(x), w, size, Geometry(stride, padding, dilation, groups)), b)
+    last = channels_last(x, np.result_type(x, w, np.float32))
+    return _channels_first(_scatter(last, w, size, Geometry(stride, padding, dilation, groups)), b)
 
 
 def conv_transpose_vjp(
@@ -191,7 +193,7 @@ def conv_transpose_vjp(
 ) -> tuple[Array, ...]:
     """As in `conv_vjp`, with x and g in each other's place."""
     geometry, g = Geometry(**options), channels_last(g)
-    dw = _filter_gradient(channels_last(x), g, w, geometry)
+    dw = _filter_gradient(channels_last(x, g.dtype), g, w, geometry)
     return _with_bias_gradient(_correlate(g, w, x.shape[2:], geometry), dw, g, b)
 
 
