@@ -35,7 +35,7 @@ def _max_pool(
     steps = kernel if stride is None else sizes(stride, "stride", axes)
     border, gaps = sizes(padding, "padding", axes), sizes(dilation, "dilation", axes)
     if isinstance(x, QTensor):
-        return x.max_pool(Sliding(kernel, steps, border, gaps, ceil_mode))  # type: ignore[arg-type]
+        return x.max_pool(Sliding, kernel, steps, border, gaps, ceil_mode)
     options = {"kernel": kernel, "stride": steps, "padding": border, "dilation": gaps, "ceil_mode": ceil_mode}
     return apply(spatial.MAX_POOL, x, **options)
 
@@ -53,8 +53,8 @@ def _avg_pool(
     steps = kernel if stride is None else sizes(stride, "stride", axes)
     border = sizes(padding, "padding", axes)
     if isinstance(x, QTensor):
-        windows = Sliding(kernel, steps, border, ceil_mode=ceil_mode)  # type: ignore[arg-type]
-        return x.mean_pool(windows, count_include_pad, divisor_override)
+        windows = (Sliding, kernel, steps, border, (1, 1), ceil_mode)
+        return x.mean_pool(*windows, include_padding=count_include_pad, divisor=divisor_override)
     counted = {"include_padding": count_include_pad, "divisor": divisor_override, "ceil_mode": ceil_mode}
     return apply(spatial.AVG_POOL, x, kernel=kernel, stride=steps, padding=border, **counted)
 
@@ -70,7 +70,7 @@ def _adaptive_avg_pool(axes: int, input: Any, output_size: Any) -> Any:
     x = _image(axes, input)
     out = _wanted(axes, x, output_size)
     if isinstance(x, QTensor):
-        return x.mean_pool(Adaptive(out))  # type: ignore[arg-type]
+        return x.mean_pool(Adaptive, out)
     return apply(spatial.ADAPTIVE_AVG_POOL, x, out=out)
 
 
@@ -79,7 +79,7 @@ def _adaptive_max_pool(axes: int, input: Any, output_size: Any) -> Any:
     x = _image(axes, input)
     out = _wanted(axes, x, output_size)
     if isinstance(x, QTensor):
-        return x.max_pool(Adaptive(out))  # type: ignore[arg-type]
+        return x.max_pool(Adaptive, out)
     return apply(spatial.ADAPTIVE_MAX_POOL, x, out=out)
 
 
