@@ -18,14 +18,14 @@ PACKAGE = ROOT / "nanoquant"
 CSRC = ROOT / "csrc"
 
 LAYERS = [
-    {"errors", "scheme"},
-    {"module"},
+    {"errors", "scheme", "seed", "shaped"},
+    {"methods", "module"},
     {"qparams"},
     {"affine", "numerics"},
     {"conventions", "observers", "kernels", "autograd"},
     {"per_tensor"},
     {"calibration", "creation", "qtensor"},
-    {"metrics"},
+    {"functions", "metrics"},
     {"nn"},
     {"ops", "backends", "optim"},
     {"quantization"},
