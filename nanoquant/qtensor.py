@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .affine import dequantize_as, quantize_as
 from .autograd.ops import Axis, Op
+from .autograd.shaped import Shaped, flattened
 from .autograd.tensor import Tensor, apply
 from .kernels import elementwise, native
 from .kernels.elementwise import Call
@@ -38,7 +39,6 @@ from .scheme import (
     per_group_affine,
     per_tensor_affine,
 )
-from .shaped import Shaped, sizes
 
 CHANNELS_LAST = {2: (0, 1), 3: (0, 2, 1), 4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}  # logical axes, as they lie in memory
 CHANNELS_FIRST = {2: (0, 1), 3: (0, 2, 1), 4: (0, 3, 1, 2), 5: (0, 4, 1, 2, 3)}  # and back
@@ -196,11 +196,25 @@ class QTensor(Shaped):
 
     def reshape(self, *shape: Any) -> QTensor:
         """The same elements in another shape, in logical order; one size may be -1."""
-        return self.with_values(self.values.reshape(sizes(shape)))
+        return self.with_values(
+            self.values.reshape(shape if len(shape) != 1 or isinstance(shape[0], int) else shape[0])
+        )
+
+    def view(self, *shape: Any) -> QTensor:
+        """`reshape`."""
+        return self.reshape(*shape)
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> QTensor:
+        """Axes start_dim..end_dim merged into one, in logical order."""
+        return self.reshape(flattened(self.shape, start_dim, end_dim))
 
     def permute(self, *dims: Any) -> QTensor:
         """Axes in another order."""
-        return self.with_values(self.values.transpose(sizes(dims)))
+        return self.with_values(self.values.transpose(dims if len(dims) != 1 or isinstance(dims[0], int) else dims[0]))
+
+    def transpose(self, dim0: int, dim1: int) -> QTensor:
+        """Two axes exchanged."""
+        return self.with_values(self.values.swapaxes(dim0, dim1))
 
     def __getitem__(self, index: Any) -> QTensor:
         return self.with_values(np.asarray(self.values[index]))

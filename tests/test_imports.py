@@ -18,14 +18,14 @@ PACKAGE = ROOT / "nanoquant"
 CSRC = ROOT / "csrc"
 
 LAYERS = [
-    {"errors", "scheme", "seed", "shaped"},
-    {"methods", "module"},
+    {"errors", "scheme"},
+    {"module"},
     {"qparams"},
     {"affine", "numerics"},
     {"conventions", "observers", "kernels", "autograd"},
     {"per_tensor"},
     {"calibration", "creation", "qtensor"},
-    {"functions", "metrics"},
+    {"metrics"},
     {"nn"},
     {"ops", "backends", "optim"},
     {"quantization"},

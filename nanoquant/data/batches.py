@@ -1,6 +1,6 @@
 """Batches for training.
 
-Before: `idx`. After: `loader`.
+Before: `idx`. After: `nanoquant.models`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Linear layers.
 
-Before: `layer`. After: `activation`.
+Before: `functional`. After: `conv`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.ops import Array, Op
 from ..autograd.parameter import Parameter
-from ..autograd.tensor import Tensor, apply
+from ..autograd.tensor import Tensor
 from ..creation import generator
+from ..errors import ModuleError
 from ..module import Module
-from .layer import Layer, as_tensor
+from ..qtensor import QTensor
+from . import functional as F
 
 
 def uniform(shape: tuple[int, ...], fan_in: int) -> Parameter:
@@ -24,42 +25,34 @@ def uniform(shape: tuple[int, ...], fan_in: int) -> Parameter:
     return Parameter(generator().uniform(-bound, bound, shape).astype(np.float32))
 
 
-def _linear(x: Array, w: Array, b: Array | None = None) -> Array:
-    y = x.reshape(-1, w.shape[1]) @ w.T
-    return (y if b is None else np.add(y, b, out=y)).reshape(*x.shape[:-1], len(w))
+def as_tensor(x: Any) -> Any:
+    """A tensor, quantized or not, as it is; anything else as a tensor, its float64 as float32."""
+    if isinstance(x, Tensor | QTensor):
+        return x
+    array = np.asarray(x)
+    return Tensor(array.astype(np.float32) if array.dtype == np.float64 else array)
 
 
-def _linear_vjp(g: Array, y: Array, x: Array, w: Array, b: Array | None = None) -> tuple[Array, ...]:
-    """dx = g W, dW = g^T x, db = sum g, over all rows."""
-    rows = g.reshape(-1, len(w))
-    gradients = ((rows @ w).reshape(x.shape), rows.T @ x.reshape(-1, w.shape[1]))
-    return gradients if b is None else (*gradients, rows.sum(axis=0))
-
-
-LINEAR = Op("linear", _linear, _linear_vjp)
-
-
-def linear(input: Any, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """y = x W^T + b. input: (..., in_features). weight: (out_features, in_features). bias: (out_features,)."""
-    x = as_tensor(input)
-    if x.shape[-1] != weight.shape[1]:
-        raise ValueError(f"the layer has {weight.shape[1]} input features; got an input of shape {x.shape}")
-    return apply(LINEAR, x, weight) if bias is None else apply(LINEAR, x, weight, bias)
+def take_float(module: Module, x: Any) -> Any:
+    """x as a tensor, for a float layer; a quantized x is an error that says what is missing."""
+    if isinstance(x, QTensor):
+        raise ModuleError(
+            module,
+            "a float layer received a quantized tensor. It was not converted (no qconfig, or qconfig=None): put a DeQuantStub "
+            "before it and a QuantStub behind it, or give it a qconfig",
+        )
+    return as_tensor(x)
 
 
 class Identity(Module):
-    """Returns its input; whatever arguments it is made with say nothing."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        del args, options
-        super().__init__()
+    """Returns its input."""
 
     def forward(self, x: Any) -> Any:
         """x."""
         return x
 
 
-class Linear(Layer):
+class Linear(Module):
     """y = x W^T + b.
 
     x: (..., in_features); y: (..., out_features). weight: (out_features, in_features); bias: (out_features,) or None.
@@ -69,13 +62,19 @@ class Linear(Layer):
     Linear(in_features=3, out_features=2, bias=True)
     """
 
-    function = staticmethod(linear)
-    shown = "in_features out_features bias"
     weight: Parameter
     bias: Parameter | None
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
-        Module.__init__(self)
+        super().__init__()
         self.in_features, self.out_features = in_features, out_features
         self.weight = uniform((out_features, in_features), in_features)
         self.register_parameter("bias", uniform((out_features,), in_features) if bias else None)
+
+    def forward(self, x: Any) -> Tensor:
+        """See the class."""
+        return F.linear(take_float(self, x), self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """Sizes."""
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

@@ -16,10 +16,7 @@ class Conv2d(Twin, float_conv.Conv2d):
 
     def apply_layer(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The convolution with these weights."""
-        y: Tensor = float_conv.conv2d(
-            x, weight, bias, self.stride, self.padding, self.dilation, self.groups, self.padding_mode
-        )
-        return y
+        return self.convolve(x, weight, bias)
 
 
 class ConvReLU2d(Conv2d):
