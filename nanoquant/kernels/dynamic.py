@@ -34,9 +34,7 @@ def linear_dynamic(
     struct, needed, _ = call
     y = np.empty((x.shape[0], packed.out_channels), np.float32)
     status = lib.nq_linear_dynamic(struct, pointer(FLOATS, x), pointer(FLOATS, y), workspace(needed), needed)
-    if status == lib.NQ_NOT_FINITE:
-        value_range(x)  # says so
-    if status:  # bind as any layer does, which explains what is wrong with the scale
+    if status:  # step by step, as any layer is bound: the step that fails explains what is wrong
         scale, zero_point = choose_dynamic_qparams(*value_range(x), 0, quant_max)
         packed.linear(np.zeros(x.shape, np.uint8), Grid(float(np.float32(scale)), zero_point), Output(relu=relu))
         check(status, "linear_dynamic")
@@ -53,7 +51,6 @@ def _prepare(
     needed = lib.nq_linear_dynamic_workspace(struct)
     if needed < 0:
         raise ValueError(f"an input of shape {shape} is larger than the address space")
-    if len(packed.calls) >= packed.CALLS_KEPT:
-        packed.calls.clear()
-    call = packed.calls[key] = (struct, needed, (weights, binding))
+    call = struct, needed, (weights, binding)
+    packed.keep(key, call)
     return call

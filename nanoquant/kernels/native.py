@@ -61,7 +61,7 @@ def isa_number(name: str | None = None) -> int:
 
     Raises ValueError, with the list to choose from, when it is unknown or does not run here.
     """
-    return _isa_number(name, _environment.get(_ISA_VARIABLE))
+    return _isa_number(name, requested_isa())
 
 
 # os.environ.get() would take half of a small call, since it encodes the name and catches a KeyError; the dictionary

@@ -254,10 +254,15 @@ class PackedWeights:
         needed = lib.nq_conv_workspace(layer)
         if needed < 0:
             raise ValueError(f"an input of shape {x_shape} is larger than the address space")
+        call = Call(layer, needed, shape, dtype, (packed, bound))
+        self.keep(key, call)
+        return call
+
+    def keep(self, key: Any, call: Any) -> None:
+        """Puts a prepared call into `calls`, which holds CALLS_KEPT at most."""
         if len(self.calls) >= self.CALLS_KEPT:
             self.calls.clear()
-        call = self.calls[key] = Call(layer, needed, shape, dtype, (packed, bound))
-        return call
+        self.calls[key] = call
 
     def check_linear(self, x_shape: Sizes) -> None:
         """Raises ValueError unless these are a linear layer's weights, for inputs of this shape."""
@@ -314,7 +319,8 @@ class PackedWeights:
             e.badd, e.mul = second, second + length
             status = lib.nq_bind(struct, binding, e, channel)
             if status != lib.NQ_OK:
-                self._explain(arrays[2], given, wanted)
+                # the specification explains what the library refused
+                numerics.bind(self.profile, given.scale, self.scale, self.bias, arrays[2], wanted.scale)
                 check(status, "binding scales")
             tables.append((ints, floats))
         if len(packed.bound) >= self.BOUND_KEPT:
@@ -342,7 +348,3 @@ class PackedWeights:
         if self.bias is not None and not wanted.accumulators:
             binding.bias = pointer("float[]", self.bias)
         return binding
-
-    def _explain(self, magnitude: NDArray[np.int64], given: Grid, wanted: Output) -> None:
-        """Raises the error that the specification gives for scales the library refused."""
-        numerics.bind(self.profile, given.scale, self.scale, self.bias, magnitude, wanted.scale)
