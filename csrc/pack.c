@@ -14,6 +14,7 @@
  * The packed weights are
  *
  *     [block][strip of 16 output channels][tap][quad of 4 run bytes]  -->  isa->quad_bytes, ordered by isa->pack_quad
+ *                                         [sums of the strip's weights, int32]
  *
  * zero where a run or the channels end early.
  *
@@ -30,6 +31,8 @@
  * own group's quads only, and the diagonal is all that is packed. But weights with zero points would need a sum of the
  * inputs for each group. */
 #include "framework.h"
+
+#include <string.h>
 
 /* The most groups that divide evenly and fit one strip. */
 static int32_t groups_per_strip(int32_t groups, int32_t outputs_per_group) {
@@ -109,7 +112,7 @@ nq_status nq_pack_sizes(nq_packed *p) {
         p->quads = (int32_t)nq_ceil_div(p->run, NQ_QUAD);
     }
     p->table_length = (int64_t)p->blocks * p->strips * NQ_STRIP;
-    p->weight_bytes = (int64_t)p->blocks * p->strips * p->taps * p->quads * isa->quad_bytes;
+    p->weight_bytes = (int64_t)p->blocks * p->strips * ((int64_t)p->taps * p->quads * isa->quad_bytes + NQ_SUMS_BYTES);
     return NQ_OK;
 }
 
@@ -173,14 +176,15 @@ static void sum_channel(nq_packed *p, const nq_filter *f, const int8_t *weights,
     p->magnitude[channel] = magnitude;
 }
 
-/* 1 when no two neighbouring products of a quad can add up to more than int16, whatever the activations. */
-static int32_t all_pairs_fit(const int8_t *w, int64_t count) {
-    for (int64_t i = 0; i < count; i += 2) {
-        const int high = (w[i] > 0 ? w[i] : 0) + (w[i + 1] > 0 ? w[i + 1] : 0);
-        const int low = (w[i] < 0 ? w[i] : 0) + (w[i + 1] < 0 ? w[i + 1] : 0);
-        if (255 * high > INT16_MAX || 255 * low < INT16_MIN)
-            return 0;
-    }
+/* Whether no two neighbouring products of a quad can add up to more than int16, whatever the activations. */
+static int pairs_fit(const int8_t quad[NQ_STRIP][NQ_QUAD]) {
+    for (int64_t n = 0; n < NQ_STRIP; n++)
+        for (int64_t i = 0; i < NQ_QUAD; i += 2) {
+            const int a = quad[n][i], b = quad[n][i + 1];
+            const int high = (a > 0 ? a : 0) + (b > 0 ? b : 0), low = (a < 0 ? a : 0) + (b < 0 ? b : 0);
+            if (255 * high > INT16_MAX || 255 * low < INT16_MIN)
+                return 0;
+        }
     return 1;
 }
 
@@ -188,21 +192,26 @@ static void pack_strips(nq_packed *p, const nq_isa *isa, const nq_filter *f, con
                         const int32_t *zero_point) {
     const int64_t block_outputs = p->shape.out_channels / p->blocks;
     uint8_t *out = p->weights;
+    p->pairs_fit = 1;
     for (int64_t block = 0; block < p->blocks; block++)
-        for (int64_t strip = 0; strip < p->strips; strip++) {
+        for (int64_t strip = 0; strip < p->strips; strip++, out += NQ_SUMS_BYTES) {
             const int64_t first = block * block_outputs + strip * NQ_STRIP;      /* channel of the strip's column 0 */
             const int64_t columns = nq_min(NQ_STRIP, block_outputs - strip * NQ_STRIP);
+            int32_t sums[NQ_STRIP] = {0};
             for (int64_t tap = 0; tap < p->taps; tap++)
                 for (int64_t k = 0; k < p->quads * NQ_QUAD; k += NQ_QUAD, out += isa->quad_bytes) {
                     int8_t quad[NQ_STRIP][NQ_QUAD] = {{0}};
                     gather_quad(p, f, weights, p->zero_point ? zero_point : NULL, first, columns, tap, k, quad);
                     isa->pack_quad((const int8_t (*)[NQ_QUAD])quad, out);
+                    p->pairs_fit &= pairs_fit((const int8_t (*)[NQ_QUAD])quad);
+                    for (int64_t i = 0; i < NQ_STRIP * NQ_QUAD; i++)
+                        sums[i / NQ_QUAD] += quad[i / NQ_QUAD][i % NQ_QUAD];
                 }
+            memcpy(out, sums, NQ_SUMS_BYTES);
             if (p->zero_point)
                 for (int64_t n = 0; n < NQ_STRIP; n++)
                     p->zero_point[(block * p->strips + strip) * NQ_STRIP + n] = n < columns ? zero_point[first + n] : 0;
         }
-    p->pairs_fit = all_pairs_fit(p->weights, p->weight_bytes);
 }
 
 nq_status nq_pack(nq_packed *p, const int8_t *weights, const int32_t *zero_point) {

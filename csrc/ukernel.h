@@ -43,6 +43,7 @@
 enum {
     NQ_STRIP = 16,       /* output channels in a strip */
     NQ_QUAD = 4,         /* bytes of a run that one step of a micro-kernel consumes */
+    NQ_SUMS_BYTES = 4 * NQ_STRIP,        /* a packed strip ends with the sum of each channel's weights, as int32 */
     NQ_MAX_ROWS = 8,
     NQ_MAX_STRIPS = 8,
     NQ_SPREAD = 16,      /* bytes of a run that are spread, in at most NQ_SPREAD_QUADS quads a column */

@@ -6,16 +6,20 @@
  *
  *     vpmaddubsw, vpmaddwd by 1, vpaddd        u8 x s8 --> int16 pairs --> int32 --> acc
  *
- * Else everything is widened to int16, and vpmaddwd adds the pairs in int32. The weights are widened in the register, for
- * three shifts that all rows share. The activations are widened once for all strips of the tile, into a scratch that stays
- * in the first-level cache, at most 1 KB of a row at a time:
+ * Else a - 128 is multiplied, by its sign and then its size, and the sums of weights make up for the 128:
  *
- *     weights       w0 w1 w2 w3 | ...    slli 8, srai 8 -->   w0 w2 | ...    srai 8 -->   w1 w3 | ...
- *     activations   a0 a1 a2 a3 | ...    -->  scratch      [ a0 a2 ] [ a1 a3 ] | ...      one broadcast each           */
+ *     a*w = 128*w + |a - 128| * (w or -w)          -w = ~w + 1, and ~w = w ^ 0xFF, which is 127 for w = -128
+ *         = 128*w + size * (w ^ sign) + (size & sign)                               sign = 0xFF where a < 128, or 0
+ *
+ * No pair of products leaves int16, whatever a and w: 128 * -128 * 2 = -32768. The first term sums to a constant of the
+ * column, which ends each packed strip (pack.c); the third, to one of the row. So vpxor is all that is added to the three
+ * instructions. Sizes and signs of a tile's rows are kept, for all its strips, in a scratch that stays in the first-level
+ * cache, at most 1 KB of a row at a time. */
 #include "x86.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#include <string.h>
 
 BEGIN_TARGET("avx2,fma")
 
@@ -35,59 +39,83 @@ INLINE __m256i DOT(__m256i acc, __m256i a, const __m256i *w) {
 
 #include "tile_256.h"
 
+/* The same with the weights' signs changed, where those of the activations say so. */
+INLINE __m256i dot_signed(__m256i acc, __m256i size, __m256i sign, const __m256i *w) {
+    __m256i turned;
+    __asm__("vpxor %2, %1, %0" : "=x"(turned) : "x"(sign), "m"(*w));
+    return add(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(size, turned), _mm256_set1_epi16(1)));
+}
+
 enum { SCRATCH_QUADS = 256, SCRATCH_PAD = 8 };       /* the pad keeps rows out of each other's cache sets */
 
 typedef struct {
-    uint32_t pairs[2][TILE_ROWS][SCRATCH_QUADS + SCRATCH_PAD];       /* (a0, a2), and (a1, a3), of each quad */
+    uint32_t size[TILE_ROWS][SCRATCH_QUADS + SCRATCH_PAD], sign[TILE_ROWS][SCRATCH_QUADS + SCRATCH_PAD];
+    int32_t row_term[TILE_ROWS];         /* sum of size & sign */
     int64_t quads;               /* in the scratch */
     int64_t before;              /* quads of each row that came before these */
     int64_t tap, quad;           /* what comes next */
     __m256i sums[TILE_VECTORS][TILE_ROWS];               /* of those before */
-} widened;
+} split;
 
-static void widen(const uint8_t *a, int64_t quads, uint32_t *even, uint32_t *odd) {
-    const __m256i low = _mm256_set1_epi16(0x00FF);
+/* Returns the sum of size & sign. */
+INLINE __m256i split_block(__m256i bytes, __m256i *size, __m256i *sign) {
+    const __m256i zero = _mm256_setzero_si256(), centred = _mm256_xor_si256(bytes, _mm256_set1_epi8(-128));
+    *sign = _mm256_cmpgt_epi8(zero, centred);
+    *size = _mm256_abs_epi8(centred);
+    return _mm256_sad_epu8(_mm256_and_si256(*size, *sign), zero);
+}
+
+static int32_t split_run(const uint8_t *a, int64_t quads, uint32_t *size, uint32_t *sign) {
+    __m256i sizes, signs, sum = _mm256_setzero_si256();
     int64_t quad = 0;
     for (; quad + 8 <= quads; quad += 8) {
-        const __m256i bytes = _mm256_loadu_si256((const __m256i *)(a + 4 * quad));
-        _mm256_storeu_si256((__m256i *)(even + quad), _mm256_and_si256(bytes, low));
-        _mm256_storeu_si256((__m256i *)(odd + quad), _mm256_srli_epi16(bytes, 8));
+        sum = _mm256_add_epi64(sum, split_block(_mm256_loadu_si256((const __m256i *)(a + 4 * quad)), &sizes, &signs));
+        _mm256_storeu_si256((__m256i *)(size + quad), sizes);
+        _mm256_storeu_si256((__m256i *)(sign + quad), signs);
     }
-    for (uint32_t bytes; quad < quads; quad++) {
-        __builtin_memcpy(&bytes, a + 4 * quad, 4);
-        even[quad] = bytes & 0x00FF00FF;
-        odd[quad] = bytes >> 8 & 0x00FF00FF;
+    const __m128i half = _mm_add_epi64(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+    int32_t total = _mm_cvtsi128_si32(half) + _mm_extract_epi32(half, 2);
+    for (; quad < quads; quad++) {
+        const __m256i own = split_block(broadcast_quad(a + 4 * quad), &sizes, &signs);       /* twice in each 8 bytes */
+        total += _mm_cvtsi128_si32(_mm256_castsi256_si128(own)) / 2;
+        size[quad] = (uint32_t)_mm_cvtsi128_si32(_mm256_castsi256_si128(sizes));
+        sign[quad] = (uint32_t)_mm_cvtsi128_si32(_mm256_castsi256_si128(signs));
     }
+    return total;
 }
 
-INLINE void add_widened(const nq_tile *t, const widened *s, int64_t first, __m256i acc[][TILE_ROWS], const int rows,
+/* The constants of columns come in with the first quads, those of rows with their own. */
+INLINE void begin_split(const nq_tile *t, const split *s, int64_t first, __m256i acc[][TILE_ROWS], const int rows,
                         const int vectors) {
+    if (s->before > 0) {
+        copy_part(acc, PART(s->sums + first), rows, vectors);
+    } else {
+        begin_part(t, first, acc, rows, vectors);
+        UNROLL for (int j = 0; j < vectors; j++) {
+            const uint8_t *sums = t->weights + ((first + j) / 2 + 1) * t->strip_bytes - NQ_SUMS_BYTES;
+            const __m256i sum = load_8((const int32_t *)sums + (first + j) % 2 * 8);
+            UNROLL for (int i = 0; i < rows; i++)
+                acc[j][i] = _mm256_add_epi32(acc[j][i], _mm256_slli_epi32(sum, 7));
+        }
+    }
+    UNROLL for (int n = 0; n < rows * vectors; n++)
+        acc[n / rows][n % rows] = _mm256_add_epi32(acc[n / rows][n % rows], _mm256_set1_epi32(s->row_term[n % rows]));
+}
+
+INLINE void split_part(const nq_tile *t, split *s, int64_t first, const int rows, const int vectors) {
+    __m256i acc[TILE_VECTORS][TILE_ROWS];
+    begin_split(t, s, first, acc, rows, vectors);
     const uint8_t *strip = t->weights + first / 2 * t->strip_bytes + s->before * NQ_STRIP * NQ_QUAD;
     for (int64_t quad = 0; quad < s->quads; quad++, strip += NQ_STRIP * NQ_QUAD)
-        UNROLL for (int odd = 0; odd < 2; odd++)
-            UNROLL for (int j = 0; j < vectors; j += 2) {
-                const __m256i *w = (const __m256i *)(strip + j / 2 * t->strip_bytes);
-                __m256i w0 = _mm256_load_si256(w), w1 = vectors > 1 ? _mm256_load_si256(w + 1) : w0;
-                if (!odd)
-                    w0 = _mm256_slli_epi16(w0, 8), w1 = _mm256_slli_epi16(w1, 8);
-                w0 = _mm256_srai_epi16(w0, 8), w1 = _mm256_srai_epi16(w1, 8);
-                UNROLL for (int i = 0; i < rows; i++) {
-                    const __m256i pair = broadcast_quad(&s->pairs[odd][i][quad]);
-                    acc[j][i] = add(acc[j][i], _mm256_madd_epi16(pair, w0));
-                    if (vectors > 1)
-                        acc[j + 1][i] = add(acc[j + 1][i], _mm256_madd_epi16(pair, w1));
-                }
-            }
-}
-
-INLINE void widened_part(const nq_tile *t, widened *s, int64_t first, const int rows, const int vectors) {
-    __m256i acc[TILE_VECTORS][TILE_ROWS];
-    if (s->before == 0)
-        begin_part(t, first, acc, rows, vectors);
+        UNROLL for (int i = 0; i < rows; i++) {
+            const __m256i size = broadcast_quad(&s->size[i][quad]), sign = broadcast_quad(&s->sign[i][quad]);
+            UNROLL for (int j = 0; j < vectors; j++)
+                acc[j][i] = dot_signed(acc[j][i], size, sign, (const __m256i *)(strip + j / 2 * t->strip_bytes) + j % 2);
+        }
+    if (s->tap == t->tap_count)
+        end_part(t, first, PART(acc), rows, vectors);
     else
-        copy_part(acc, PART(s->sums + first), rows, vectors);
-    add_widened(t, s, first, acc, rows, vectors);
-    copy_part(s->sums + first, PART(acc), rows, vectors);
+        copy_part(s->sums + first, PART(acc), rows, vectors);
 }
 
 /* Spreading widens, too, since an index above 127 means a zero byte:
@@ -119,14 +147,15 @@ static int below_128(const nq_tile *t) {
 }
 
 /* Fills the scratch with the next quads of all rows, across taps. */
-static void fill(const nq_tile *t, widened *s) {
+static void fill(const nq_tile *t, split *s) {
     s->before += s->quads;
     s->quads = 0;
+    memset(s->row_term, 0, sizeof s->row_term);
     while (s->tap < t->tap_count && s->quads < SCRATCH_QUADS) {
         const int64_t room = SCRATCH_QUADS - s->quads, left = t->quads - s->quad, quads = left < room ? left : room;
         for (int64_t i = 0; i < t->row_count; i++)
-            widen(t->rows[i] + t->taps[s->tap] + 4 * s->quad, quads, s->pairs[0][i] + s->quads,
-                  s->pairs[1][i] + s->quads);
+            s->row_term[i] += split_run(t->rows[i] + t->taps[s->tap] + 4 * s->quad, quads, s->size[i] + s->quads,
+                                        s->sign[i] + s->quads);
         s->quads += quads;
         s->quad += quads;
         if (s->quad == t->quads) {
@@ -136,14 +165,13 @@ static void fill(const nq_tile *t, widened *s) {
     }
 }
 
-INLINE void widened_tile(const nq_tile *t, const int rows) {
-    widened s;
+INLINE void split_tile(const nq_tile *t, const int rows) {
+    split s;
     s.tap = s.quad = s.before = s.quads = 0;
     do {
         fill(t, &s);
-        FOR_PARTS(t, rows, widened_part, t, &s);
+        FOR_PARTS(t, rows, split_part, t, &s);
     } while (s.tap < t->tap_count);
-    store_sums(t, 0, PART(s.sums), (int)((t->columns + 7) >> 3));
 }
 
 INLINE void tile(const nq_tile *t, const int rows) {
@@ -154,7 +182,7 @@ INLINE void tile(const nq_tile *t, const int rows) {
     else if (t->pairs_fit || below_128(t))
         FOR_PARTS(t, rows, dot_part, t);
     else
-        widened_tile(t, rows);
+        split_tile(t, rows);
 }
 
 static int runs(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }

@@ -9,8 +9,8 @@ Of a pair (w_0, w_1), with P the sum of its positive weights, N that of its nega
 sum reaches from x_min P + x_max N to x_max P + x_min N, both of which some x attains. If no pair's interval leaves
 [-32768, 32767], no input can saturate: a proof. With x_min = 0 an x_max of 127 always passes: 127 * 2 * 128 = 32512.
 
-nanoquant's own kernels never saturate (csrc/x86/gemm_avx2.c widens to int16 where a pair could); other libraries do on CPUs
-without VNNI, silently. This file says whether yours would have, and computes what they would have got.
+nanoquant's own kernels never saturate (csrc/x86/gemm_avx2.c takes signs and sizes apart where a pair could); other libraries
+do on CPUs without VNNI, silently. This file says whether yours would have, and computes what they would have got.
 
 Before: `packed`. After: `engine`.
 """
@@ -63,7 +63,8 @@ def rows(weights: PackedWeights | ArrayLike) -> NDArray[np.int64]:
         for struct, arrays in zip(packed.struct, packed.arrays, strict=True):
             blocks, out = struct.blocks, weights.out_channels
             strips = arrays[0][: struct.weight_bytes].view(np.int8)
-            strips = strips.reshape(blocks, struct.strips, -1, STRIP, QUAD).swapaxes(2, 3)
+            quads = strips.reshape(blocks, struct.strips, -1, STRIP, QUAD)[:, :, :-1]  # behind them are their sums
+            strips = quads.swapaxes(2, 3)
             columns = strips.reshape(blocks, struct.strips * STRIP, -1)[:, : out // blocks]
             phases.append(columns.reshape(out, -1).astype(np.int64))
         return np.concatenate(phases, axis=1)
