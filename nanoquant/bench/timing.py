@@ -49,7 +49,7 @@ def settle(seconds: float = 0.5) -> None:
 
 
 def interleave(runs: Mapping[str, Run], rounds: int, settles: bool = False) -> dict[str, NDArray[np.float64]]:
-    """Seconds per call, for each run and round. A turn of several calls begins with one that is not counted.
+    """Seconds per call, for each run and round. A turn begins with a call that is not counted: the caches are another's.
 
     settles: each turn waits until the threads of the one before sleep.
     """
@@ -59,7 +59,6 @@ def interleave(runs: Mapping[str, Run], rounds: int, settles: bool = False) -> d
         for name in names[i % len(names) :] + names[: i % len(names)]:
             if settles:
                 settle()
-            if calls[name] > 1:
-                runs[name]()
+            runs[name]()
             times[name][i] = seconds_per_call(runs[name], calls[name])
     return times
