@@ -46,7 +46,8 @@ INLINE __m256i dot_signed(__m256i acc, __m256i size, __m256i sign, const __m256i
     return add(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(size, turned), _mm256_set1_epi16(1)));
 }
 
-enum { SCRATCH_QUADS = 256, SCRATCH_PAD = 8 };       /* the pad keeps rows out of each other's cache sets */
+/* The pad takes what split_block stores beyond a row, and keeps rows out of each other's cache sets. */
+enum { SCRATCH_QUADS = 256, SCRATCH_PAD = 8 };
 
 typedef struct {
     uint32_t size[TILE_ROWS][SCRATCH_QUADS + SCRATCH_PAD], sign[TILE_ROWS][SCRATCH_QUADS + SCRATCH_PAD];
@@ -57,31 +58,30 @@ typedef struct {
     __m256i sums[TILE_VECTORS][TILE_ROWS];               /* of those before */
 } split;
 
-/* Returns the sum of size & sign. */
-INLINE __m256i split_block(__m256i bytes, __m256i *size, __m256i *sign) {
+/* Returns the sum of size & sign, of the quads that `own` covers. Of eight quads all are stored. */
+INLINE __m256i split_block(__m256i bytes, __m256i own, uint32_t *size, uint32_t *sign) {
     const __m256i zero = _mm256_setzero_si256(), centred = _mm256_xor_si256(bytes, _mm256_set1_epi8(-128));
-    *sign = _mm256_cmpgt_epi8(zero, centred);
-    *size = _mm256_abs_epi8(centred);
-    return _mm256_sad_epu8(_mm256_and_si256(*size, *sign), zero);
+    const __m256i signs = _mm256_cmpgt_epi8(zero, centred), sizes = _mm256_abs_epi8(centred);
+    _mm256_storeu_si256((__m256i *)size, sizes);
+    _mm256_storeu_si256((__m256i *)sign, signs);
+    return _mm256_sad_epu8(_mm256_and_si256(_mm256_and_si256(sizes, own), signs), zero);
 }
 
 static int32_t split_run(const uint8_t *a, int64_t quads, uint32_t *size, uint32_t *sign) {
-    __m256i sizes, signs, sum = _mm256_setzero_si256();
+    const __m256i ramp = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), all = _mm256_set1_epi32(-1);
+    __m256i sum = _mm256_setzero_si256();
     int64_t quad = 0;
     for (; quad + 8 <= quads; quad += 8) {
-        sum = _mm256_add_epi64(sum, split_block(_mm256_loadu_si256((const __m256i *)(a + 4 * quad)), &sizes, &signs));
-        _mm256_storeu_si256((__m256i *)(size + quad), sizes);
-        _mm256_storeu_si256((__m256i *)(sign + quad), signs);
+        const __m256i bytes = _mm256_loadu_si256((const __m256i *)(a + 4 * quad));
+        sum = _mm256_add_epi64(sum, split_block(bytes, all, size + quad, sign + quad));
+    }
+    if (quad < quads) {
+        const __m256i own = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(quads - quad)), ramp);
+        const __m256i bytes = _mm256_maskload_epi32((const int *)(a + 4 * quad), own);
+        sum = _mm256_add_epi64(sum, split_block(bytes, own, size + quad, sign + quad));
     }
     const __m128i half = _mm_add_epi64(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
-    int32_t total = _mm_cvtsi128_si32(half) + _mm_extract_epi32(half, 2);
-    for (; quad < quads; quad++) {
-        const __m256i own = split_block(broadcast_quad(a + 4 * quad), &sizes, &signs);       /* twice in each 8 bytes */
-        total += _mm_cvtsi128_si32(_mm256_castsi256_si128(own)) / 2;
-        size[quad] = (uint32_t)_mm_cvtsi128_si32(_mm256_castsi256_si128(sizes));
-        sign[quad] = (uint32_t)_mm_cvtsi128_si32(_mm256_castsi256_si128(signs));
-    }
-    return total;
+    return _mm_cvtsi128_si32(half) + _mm_extract_epi32(half, 2);
 }
 
 /* The constants of columns come in with the first quads, those of rows with their own. */
