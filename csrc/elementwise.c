@@ -103,7 +103,7 @@ static void dequantize_item(void *context, int64_t item) {
     }
 }
 
-static nq_status run(pass *p, int isa, void (*body)(void *, int64_t)) {
+static nq_status run(pass *p, int isa, void (*body)(void *, int64_t), const void *out, int64_t element) {
     const nq_affine *a = p->affine;
     p->isa = nq_find_isa(isa);
     if (p->isa == NULL || !affine_is_sane(a))
@@ -112,17 +112,17 @@ static nq_status run(pass *p, int isa, void (*body)(void *, int64_t)) {
         return NQ_BAD_SCALE;
     if (a->outer * a->channels * a->inner == 0)
         return NQ_OK;
-    p->cut = nq_cut_rows(a->outer * a->channels, a->inner);
+    p->cut = nq_cut_rows(a->outer * a->channels, a->inner, out, element);
     nq_for(p->cut.parallel, p->cut.items, body, p);
     return atomic_load(&p->nan) ? NQ_NAN : NQ_OK;
 }
 
 nq_status nq_quantize(int isa, const nq_affine *affine, const float *x, void *q) {
     pass p = {.affine = affine, .x = x, .q_out = q};
-    return run(&p, isa, quantize_item);
+    return run(&p, isa, quantize_item, q, affine->dtype == NQ_S32 ? 4 : 1);
 }
 
 nq_status nq_dequantize(int isa, const nq_affine *affine, const void *q, float *x) {
     pass p = {.affine = affine, .q = q, .x_out = x};
-    return run(&p, isa, dequantize_item);
+    return run(&p, isa, dequantize_item, x, 4);
 }

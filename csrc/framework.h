@@ -111,9 +111,10 @@ int nq_limits_are_sane(const nq_grid *grid, int32_t quant_min, int32_t quant_max
 nq_source nq_source_of(const nq_grid *grid);
 nq_target nq_target_of(const nq_grid *grid, int32_t quant_min, int32_t quant_max);
 
-/* cut.c: an array of rows, cut into items of about 2^14 elements: some rows each, or one piece of a row. */
+/* cut.c: an array of rows, cut into items of about 2^14 elements: some rows each, or one piece of a row. y: where the
+ * results go, of `element` bytes each. */
 typedef struct {
-    int64_t rows, columns, item_rows, item_columns, pieces, items;
+    int64_t rows, columns, item_rows, item_columns, early, pieces, items;
     int parallel;                /* whether the work is worth waking a thread */
 } nq_cut;
 
@@ -121,7 +122,7 @@ typedef struct {
     int64_t row, rows, column, columns;
 } nq_piece;
 
-nq_cut nq_cut_rows(int64_t rows, int64_t columns);
+nq_cut nq_cut_rows(int64_t rows, int64_t columns, const void *y, int64_t element);
 nq_piece nq_piece_of(const nq_cut *cut, int64_t item);
 
 /* Bytes of one output. */

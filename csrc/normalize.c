@@ -46,7 +46,7 @@ static nq_status run(int isa, pass *p, int64_t rows, int64_t columns, const nq_g
     p->rows = found->rows;
     p->source = nq_source_of(x);
     p->target = nq_target_of(y, low, low + 255);
-    p->cut = nq_cut_rows(rows, columns);
+    p->cut = nq_cut_rows(rows, columns, p->y, 1);
     nq_for(p->cut.parallel, nq_ceil_div(rows, p->cut.item_rows), run_rows, p);
     return NQ_OK;
 }

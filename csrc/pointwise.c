@@ -111,7 +111,7 @@ static nq_status run(const nq_pointwise *o, const uint8_t *a, const uint8_t *b, 
         columns = count;
         rows = 1;
     }
-    pass p = {.operation = o, .kernel = found->rows->point[o->op], .cut = nq_cut_rows(rows, columns),
+    pass p = {.operation = o, .kernel = found->rows->point[o->op], .cut = nq_cut_rows(rows, columns, y, 1),
               .area = {.a = a, .b = b, .y = y, .a_stride = stride, .b_stride = stride, .y_stride = y_stride}};
     p.point = (nq_point){
         .a = nq_source_of(o->op == NQ_CLAMP ? &o->y : &o->a),
