@@ -57,32 +57,30 @@ def wanted(qparams: QParams, relu: bool = False) -> Output:
 
 @lru_cache(maxsize=1024)
 def operation(
-    shape: tuple[int, ...],
-    isa: Any,
-    x: QParams,
-    y: QParams,
-    what: str,
-    relu: bool = False,
-    other: QParams | None = None,
+    shape: tuple[int, ...], isa: Any, x: QParams, y: QParams, constants: tuple[str, bool, QParams | None]
 ) -> Call:
-    """What turns x's integers, and those of `other`, into y's, for arrays of this shape.
+    """What turns x's integers, and those of another input, into y's, for arrays of this shape.
 
-    isa: `requested_isa()`, part of the key, since a call is for one instruction set.
+    isa: `requested_isa()`, part of the key, since a call is for one instruction set. constants: an operation's name,
+    whether its result shall be at least zero, and the other input's qparams.
     """
     del isa
+    what, relu, other = constants
     b, y_grid = None if other is None else grid(other), grid(y)
     return elementwise.operation(what, shape, grid(x), b, y_grid, y_grid.relu if relu else None)
 
 
 @lru_cache(maxsize=1024)
 def pooling(
-    q: QParams, shape: tuple[int, ...], windows: tuple[Any, ...], average: bool, include_padding: bool = True,
-    divisor: int | None = None,
+    q: QParams, shape: tuple[int, ...], isa: Any, windows: tuple[Any, ...], average: bool,
+    include_padding: bool = True, divisor: int | None = None,
 ) -> Pooling:  # fmt: skip
     """A pool over integers of these qparams, shape (batch, height, width, channels).
 
-    windows: the class and its arguments, (Adaptive, (1, 1)) say, since making one takes longer than finding the call.
+    isa: as for `operation`. windows: the class and its arguments, (Adaptive, (1, 1)) say, since making one takes longer
+    than finding the call.
     """
+    del isa
     made: Windows = windows[0](*windows[1:])
     return elementwise.pooling(grid(q), shape, made, average, include_padding, divisor)
 

@@ -25,9 +25,9 @@ from .affine import dequantize_as, quantize_as
 from .autograd.ops import Axis, Op
 from .autograd.shaped import Shaped, flattened
 from .autograd.tensor import Tensor, apply
-from .kernels import elementwise, native
+from .kernels import native
 from .kernels.elementwise import Call
-from .kernels.native import requested_isa
+from .kernels.native import FLOAT, requested_isa
 from .kernels.pooling import Adaptive
 from .per_tensor import columns, operation, per_tensor, pooling
 from .qparams import QParams
@@ -136,7 +136,7 @@ class QTensor(Shaped):
         """The floats that the integers mean."""
         image = self.values.ndim == 4 and self.qparams.axis is None
         array = self.channels_last() if image else np.asarray(self.values, order="C")
-        affine = _affine(self.qparams, array.shape)
+        affine = _affine(self.qparams, array.shape, requested_isa())
         if affine is None:
             return without_gradient(dequantize_as(self.values, self.qparams), self.origin)
         x = native.dequantize(array, affine)
@@ -144,36 +144,29 @@ class QTensor(Shaped):
 
     def channels_last(self) -> NDArray[Any]:
         """The integers as (batch, ..., channels), compact in memory; no copy if they lie so already."""
-        return np.asarray(self.values.transpose(CHANNELS_LAST[self.values.ndim]), order="C")
+        values = self.values
+        return np.ascontiguousarray(values.transpose(CHANNELS_LAST[values.ndim]))
 
     def with_channels_last(self, values: NDArray[Any]) -> QTensor:
         """Other integers with the same meaning, given as (batch, ..., channels)."""
         return QTensor(values.transpose(CHANNELS_FIRST[values.ndim]), self._per_tensor("this operation"), self.origin)
 
-    def in_memory(self) -> tuple[NDArray[Any], tuple[int, ...] | None]:
-        """The integers as they lie in memory, C-contiguous, and the permutation that leads back; None for none.
-
-        A copy is made only where neither channels first nor channels last is how they lie.
-        """
-        values = self.values
-        if values.flags.c_contiguous:
-            return values, None
-        if values.ndim not in CHANNELS_FIRST:
-            return np.asarray(values, order="C"), None
-        return self.channels_last(), CHANNELS_FIRST[values.ndim]
-
     def pointwise(
-        self, prepare: Callable[..., Call], qparams: QParams, *constants: Any, other: QTensor | None = None
+        self, prepare: Callable[..., Call], qparams: QParams, constants: Any, other: QTensor | None = None
     ) -> QTensor:
         """An operation on these integers, and those of `other`, which has the same shape.
 
         prepare: makes the call from a shape, an instruction set, both qparams and the constants; keeps what it made.
         """
-        x, order = self.in_memory()
-        call = prepare(x.shape, requested_isa(), self.qparams, qparams, *constants)
-        z = None if other is None else np.asarray(other.values, order="C") if order is None else other.channels_last()
+        x, order, z = self.values, None, None
+        if not x.flags.c_contiguous:  # copied only where channels do not lie last, either
+            order = CHANNELS_FIRST.get(x.ndim)
+            x = np.ascontiguousarray(x) if order is None else self.channels_last()
+        call = prepare(x.shape, requested_isa(), self.qparams, qparams, constants)
+        if other is not None:
+            z = np.ascontiguousarray(other.values) if order is None else other.channels_last()
         y = call.run(x, z)
-        return QTensor(y if order is None else y.transpose(order), qparams, self.origin)
+        return made(y if order is None else y.transpose(order), qparams, self.origin)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         raise TypeError(
@@ -229,10 +222,11 @@ class QTensor(Shaped):
 
     def relu(self) -> QTensor:
         """max(x, 0): integers below the zero point become the zero point."""
-        q = self._per_tensor("relu")
-        if self.values.itemsize > 1:
-            return self.with_values(np.maximum(self.values, self.values.dtype.type(q.zero_point)))
-        return self.pointwise(operation, q, "clamp", True)
+        q = self.qparams
+        if self.values.itemsize > 1 or q.axis is not None:
+            zero_point = self._per_tensor("relu").zero_point
+            return self.with_values(np.maximum(self.values, self.values.dtype.type(zero_point)))
+        return self.pointwise(operation, q, ("clamp", True, None))
 
     def max_pool(self, *windows: Any) -> QTensor:
         """The greatest element of each window of an image. windows: a class of `kernels.pooling`, and its arguments."""
@@ -244,16 +238,16 @@ class QTensor(Shaped):
 
     def _pool(self, windows: tuple[Any, ...], *mean: Any) -> QTensor:
         q, x = self._per_tensor("pooling"), self.channels_last()
-        y = elementwise.pool(pooling(q, x.shape, windows, *mean), x)
-        return QTensor(y.transpose(CHANNELS_FIRST[4]), q, self.origin)
+        y = pooling(q, x.shape, requested_isa(), windows, *mean).run(x)
+        return made(y.transpose(CHANNELS_FIRST[4]), q, self.origin)
 
     def mean(self, dim: Axis = None, keepdim: bool = False) -> QTensor:
         """The mean over all axes or over `dim`, in the same scale: rint(mean of q - zero_point) + zero_point."""
         q, axes = self._per_tensor("mean"), (dim,) if dim is None or isinstance(dim, int) else tuple(dim)
         order, column, shape = columns(self.values.shape, axes, keepdim)
         x = np.asarray(self.values.transpose(order), order="C").reshape(column)
-        y = elementwise.pool(pooling(q, column, (Adaptive, (1, 1)), True), x)
-        return QTensor(y.reshape(shape), q, self.origin)
+        y = pooling(q, column, requested_isa(), (Adaptive, (1, 1)), True).run(x)
+        return made(y.reshape(shape), q, self.origin)
 
     def max(self) -> QTensor:
         """The greatest element."""
@@ -267,6 +261,13 @@ class QTensor(Shaped):
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _no_arithmetic
     __matmul__ = __rmatmul__ = __neg__ = __pow__ = _no_arithmetic
+
+
+def made(values: NDArray[Any], qparams: QParams, origin: Tensor | None) -> QTensor:
+    """The QTensor of integers that a kernel made, which need none of the constructor's checks: they take 80 ns."""
+    q = QTensor.__new__(QTensor)
+    q.values, q.qparams, q.origin = values, qparams, origin
+    return q
 
 
 def without_gradient(array: NDArray[Any], origin: Tensor | None) -> Tensor:
@@ -287,14 +288,14 @@ def quantize(x: ArrayLike, qparams: QParams) -> QTensor:
     Raises ValueError on NaN. An image (four axes, per tensor) gets channels-last memory.
     """
     given, origin = (x.array, x if x.requires_grad else None) if isinstance(x, Tensor) else (x, None)
-    values = np.asarray(given, dtype=np.float32)
+    values = np.asarray(given, FLOAT)
     image = values.ndim == 4 and qparams.axis is None
-    array = np.asarray(values.transpose(0, 2, 3, 1) if image else values, order="C")
-    affine = _affine(qparams, array.shape)
+    array = np.asarray(values.transpose(0, 2, 3, 1) if image else values, None, "C")
+    affine = _affine(qparams, array.shape, requested_isa())
     if affine is None:
         return QTensor(quantize_as(values, qparams), qparams, origin)
     q = native.quantize(array, affine)
-    return QTensor(q.transpose(0, 3, 1, 2) if image else q, qparams, origin)
+    return made(q.transpose(0, 3, 1, 2) if image else q, qparams, origin)
 
 
 def quantize_per_tensor(x: ArrayLike, scale: float, zero_point: int, dtype: QDType) -> QTensor:
@@ -326,25 +327,14 @@ def quantize_per_channel(x: ArrayLike, scales: ArrayLike, zero_points: ArrayLike
 
 
 @lru_cache(maxsize=256)
-def _affine(qparams: QParams, shape: tuple[int, ...]) -> native.Affine | None:
-    """The qparams as C takes them, for a C-contiguous array of this shape, which must fit them.
+def _affine(qparams: QParams, shape: tuple[int, ...], isa: Any) -> native.Affine | None:
+    """The qparams as C takes them, for a C-contiguous array of this shape, which must fit them. isa: `requested_isa()`.
 
     None where NumPy serves: for 16-bit storage, float zero points and groups.
     """
+    del isa  # part of the key
     qparams.over(shape)
     if qparams.dtype.storage not in native.DTYPES or qparams.group_size is not None or qparams.float_qparams:
         return None
-    return native.affine(
-        qparams.dtype.storage,
-        _channels_of(shape, qparams.axis),
-        qparams.scale.reshape(-1),
-        qparams.zero_point.reshape(-1).astype(np.int32),
-        *qparams.limits,
-    )
-
-
-def _channels_of(shape: tuple[int, ...], axis: int | None) -> tuple[int, int, int]:
-    """(outer, channels, inner): how many elements come before, on and after the channels' axis."""
-    if axis is None:
-        return 1, 1, int(np.prod(shape))
-    return int(np.prod(shape[:axis])), shape[axis], int(np.prod(shape[axis + 1 :]))
+    scale, zero_point = qparams.scale.reshape(-1), qparams.zero_point.reshape(-1).astype(np.int32)
+    return native.affine(qparams.dtype.storage, shape, qparams.axis, scale, zero_point, *qparams.limits)

@@ -21,7 +21,7 @@ import numpy as np
 
 from nanoquant.kernels import elementwise, native
 from nanoquant.kernels.dynamic import linear_dynamic
-from nanoquant.kernels.elementwise import operation, pool, pooling
+from nanoquant.kernels.elementwise import operation, pooling
 from nanoquant.kernels.grid import Grid
 from nanoquant.kernels.packed import Input, Output, PackedWeights
 from nanoquant.kernels.pooling import Sliding
@@ -139,7 +139,7 @@ def run_elementwise(isa: int, at_end: bool) -> int:
     for count in range(1, 200):
         x = Guarded(np.linspace(-5, 5, count, dtype=np.float32), at_end)
         q = Guarded(np.zeros(count, np.uint8), at_end)
-        affine = native.affine(q.array.dtype, (1, 1, count), scale, zero_point, 0, 255).struct
+        affine = native.affine(q.array.dtype, (count,), None, scale, zero_point, 0, 255).struct
         addresses = ffi.cast("float *", x.array.ctypes.data), ffi.cast("void *", q.array.ctypes.data)
         assert lib.nq_quantize(isa, affine, *addresses) == lib.NQ_OK
         assert lib.nq_dequantize(isa, affine, addresses[1], addresses[0]) == lib.NQ_OK
@@ -158,7 +158,7 @@ def run_pointwise(isa: int, at_end: bool) -> int:
         return operation(what, a.shape, *grids, isa=isa)
 
     for count in range(1, 135):
-        pools = [pooling(grid, (1, 2, 2, count), windows, average) for average in (False, True)]
+        pools = [pooling(grid, (1, 2, 2, count), windows, average, isa=isa) for average in (False, True)]
         a, b, table = (g.integers(0, 256, size).astype(np.uint8) for size in ((1, 2, 2, count), (1, 2, 2, count), 256))
         factor, shift = np.abs(g.standard_normal((2, count))).astype(np.float32)
         places = [Guarded(array, at_end) for array in (a, b, table, factor, shift)]
@@ -180,7 +180,7 @@ def run_pointwise(isa: int, at_end: bool) -> int:
             (lambda a, b, t, f, h, out: elementwise.looking_up(a.shape, a.dtype, t, isa).run(a, None, out), a.shape),
             (lambda a, b, t, f, h, out: elementwise.softmax(a, grid, other, out, isa), a.shape),
             (lambda a, b, t, f, h, out: elementwise.layer_norm(a, grid, f, h, 1e-5, other, out, isa), a.shape),
-            *((lambda a, b, t, f, h, out, p=p: pool(p, a, out, isa), (1, 3, 2, count)) for p in pools),
+            *((lambda a, b, t, f, h, out, p=p: p.run(a, out), (1, 3, 2, count)) for p in pools),
             (lambda a, b, t, f, h, out: elementwise.swap_axes(a, out), (1, 2, count, 2)),
         ):
             out = Guarded(np.zeros(shape, np.uint8), at_end)

@@ -45,12 +45,12 @@ def test_c_equals_numpy_on_every_isa(x: np.ndarray, grid: tuple[QDType, float, i
     dtype, scale, zero_point = grid
     expected = quantize(x, scale, zero_point, dtype)
     scales, zeros = np.array([scale], np.float32), np.array([zero_point], np.int32)
-    affine = native.affine(dtype.storage, (1, 1, x.size), scales, zeros, dtype.quant_min, dtype.quant_max)
     for name in native.available_isas():
-        number = native.isa_number(name)
-        q = native.quantize(x, affine, number)
+        limits = dtype.quant_min, dtype.quant_max
+        affine = native.affine(dtype.storage, x.shape, None, scales, zeros, *limits, native.isa_number(name))
+        q = native.quantize(x, affine)
         assert np.array_equal(q, expected), name
-        y = native.dequantize(q, affine, number)
+        y = native.dequantize(q, affine)
         assert np.array_equal(y, dequantize(expected, scale, zero_point)), name
 
 
@@ -58,11 +58,11 @@ def test_c_equals_numpy_on_every_isa(x: np.ndarray, grid: tuple[QDType, float, i
 @pytest.mark.parametrize("dtype", NATIVE, ids=lambda dtype: dtype.name)
 def test_every_length(count: int, dtype: QDType, isa: str) -> None:
     x = (np.random.default_rng(count).standard_normal(count) * 50).astype(np.float32)
-    scales, zeros, number = np.float32([0.37]), np.int32([3]), native.isa_number(isa)
-    affine = native.affine(dtype.storage, (1, 1, count), scales, zeros, dtype.quant_min, dtype.quant_max)
-    q = native.quantize(x, affine, number)
+    scales, zeros, limits = np.float32([0.37]), np.int32([3]), (dtype.quant_min, dtype.quant_max)
+    affine = native.affine(dtype.storage, x.shape, None, scales, zeros, *limits, native.isa_number(isa))
+    q = native.quantize(x, affine)
     assert np.array_equal(q, quantize(x, 0.37, 3, dtype))
-    y = native.dequantize(q, affine, number)
+    y = native.dequantize(q, affine)
     assert np.array_equal(y, dequantize(q, 0.37, 3))
 
 
@@ -167,9 +167,10 @@ def test_nan_is_an_error_everywhere(isa: str) -> None:
         x[size // 2] = np.nan
         with pytest.raises(ValueError, match="NaN"):
             quantize(x, 1.0, 0)
-        affine = native.affine(np.dtype(np.uint8), (1, 1, size), np.float32([1]), np.int32([0]), 0, 255)
+        number, one = native.isa_number(isa), (np.float32([1]), np.int32([0]))
+        affine = native.affine(np.dtype(np.uint8), x.shape, None, *one, 0, 255, number)
         with pytest.raises(ValueError, match="NaN"):
-            native.quantize(x, affine, native.isa_number(isa))
+            native.quantize(x, affine)
 
 
 def test_float64_is_rounded_to_float32_first() -> None:

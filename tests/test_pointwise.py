@@ -227,8 +227,7 @@ def pool(
 ) -> np.ndarray:  # fmt: skip
     """The mean of each window, or the greatest element without a zero point."""
     grid, average = Grid(1.0, zero_point or 0, q.dtype), zero_point is not None
-    pooling = elementwise.pooling(grid, q.shape, windows, average, include_padding, divisor)
-    return elementwise.pool(pooling, q, isa=isa)
+    return elementwise.pooling(grid, q.shape, windows, average, include_padding, divisor, isa).run(q)
 
 
 @given(st.data())
@@ -414,7 +413,7 @@ def test_errors_say_what_came() -> None:
     with pytest.raises(
         ValueError, match=r"max_pool: the images must be uint8 of shape \(1, 2, 2, 1\); got uint8 \(2, 4\)"
     ):
-        elementwise.pool(elementwise.pooling(x, (1, 2, 2, 1), Sliding((1, 1), (1, 1)), False), q)
+        elementwise.pooling(x, (1, 2, 2, 1), Sliding((1, 1), (1, 1)), False).run(q)
     with pytest.raises(ValueError, match="holds no window"):
         pool(np.zeros((1, 2, 2, 1), np.uint8), Sliding((3, 3), (1, 1)))
     with pytest.raises(ValueError, match="mean_pool: an argument"):

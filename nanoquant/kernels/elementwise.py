@@ -16,16 +16,18 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .grid import Grid, Integers, Limits
-from .native import DTYPES, FLOATS, check, ffi, isa_number, lib, pointer
+from .native import DTYPES, FLOATS, check, empty, ffi, isa_number, lib, pointer
 from .pooling import Sliding, Windows
 from .tables import exponentials
 
+_apply, _pool = lib.nq_apply, lib.nq_pool  # looked up once
 Shape = tuple[int, ...]
 
 
@@ -33,7 +35,8 @@ def _c_grid(grid: Grid) -> dict[str, Any]:
     return {"scale": grid.scale, "zero_point": grid.zero_point, "dtype": DTYPES[grid.dtype]}
 
 
-class Call(NamedTuple):
+@dataclass(slots=True)
+class Call:
     """An operation on arrays of one shape, with all its constants as C takes them: made once, `run` often.
 
     what: its name. size: how many integers an input has. shape, dtype: of the output. memory:
@@ -52,15 +55,14 @@ class Call(NamedTuple):
 
         Of the inputs only the size is checked here: their dtypes are the grids' that the call is for.
         """
-        what, struct, size, shape, dtype, _ = self
-        out = np.empty(shape, dtype) if out is None else _checked(what, out, shape, dtype)
+        out = empty(self.shape, self.dtype) if out is None else _checked(self.what, out, self.shape, self.dtype)
         x = pointer(a)
         z = x if b is None else pointer(b)
-        if len(x) != size or len(z) != size:
-            raise ValueError(f"{what}: the inputs must have {size} elements; got {len(x)} and {len(z)}")
-        status = lib.nq_apply(struct, x, z, pointer(out), 0)
+        if a.size != self.size or (b is not None and b.size != self.size):
+            raise ValueError(f"{self.what}: the inputs must have {self.size} elements; got {len(x)} and {len(z)}")
+        status = _apply(self.struct, x, z, pointer(out), 0)
         if status:
-            check(status, what)
+            check(status, self.what)
         return out
 
 
@@ -105,7 +107,8 @@ def looking_up(shape: Shape, dtype: np.dtype[Any], table: Integers, isa: int | N
     return operation("lookup", shape, Grid(1.0, 0, dtype), None, Grid(1.0, 0, table.dtype), None, isa, table=table)
 
 
-class Concatenation(NamedTuple):
+@dataclass(slots=True)
+class Concatenation:
     """Arrays side by side, each by a call of its own; made by `concatenation`, `run` often.
 
     | a0 a1 | b0 |
@@ -121,13 +124,13 @@ class Concatenation(NamedTuple):
 
     def run(self, arrays: Sequence[Integers]) -> Integers:
         """The result: a new array."""
-        y = np.empty(self.shape, self.dtype)
+        y = empty(self.shape, self.dtype)
         target = pointer(y)
         for (struct, rows, columns), array in zip(self.parts, arrays, strict=True):
             x = pointer(array)
             if len(x) != rows * columns:
                 raise ValueError(f"concatenate: a part must be {rows} rows of {columns}; got {len(x)} elements")
-            status = lib.nq_apply(struct, x, x, target, self.stride)
+            status = _apply(struct, x, x, target, self.stride)
             if status:
                 check(status, "concatenate")
             target += columns
@@ -212,22 +215,34 @@ def layer_norm(
 # ---- pooling ---------------------------------------------------------------------------------------------------------
 
 
-class Pooling(NamedTuple):
-    """How to pool images of one shape, as C takes it: made once by `pooling`, for `pool` often.
+@dataclass(slots=True)
+class Pooling:
+    """How to pool images of one shape, as C takes it: made once by `pooling`, `run` often.
 
     x, y: shapes of the input and the output, which are integers of `dtype`.
     """
 
     what: str
+    isa: int
     struct: Any
     dtype: np.dtype[Any]
-    x: tuple[int, ...]
-    y: tuple[int, ...]
+    x: Shape
+    y: Shape
+
+    def run(self, q: Integers, out: Integers | None = None) -> Integers:
+        """The pooled images: `out` if given, else a new array. q: C-contiguous."""
+        if q.shape != self.x or q.dtype != self.dtype:
+            raise ValueError(f"{self.what}: the images must be {self.dtype} of shape {self.x}; got {q.dtype} {q.shape}")
+        out = empty(self.y, self.dtype) if out is None else _checked(self.what, out, self.y, self.dtype)
+        status = _pool(self.isa, self.struct, pointer(q), pointer(out))
+        if status:
+            check(status, self.what)
+        return out
 
 
 def pooling(
-    x: Grid, shape: tuple[int, ...], windows: Windows, average: bool, include_padding: bool = True,
-    divisor: int | None = None,
+    x: Grid, shape: Shape, windows: Windows, average: bool, include_padding: bool = True, divisor: int | None = None,
+    isa: int | None = None,
 ) -> Pooling:  # fmt: skip
     """`pooling.mean_pool`, or `max_pool` if not `average`, of C-contiguous images of this shape."""
     struct, sliding = ffi.new("nq_pooling *"), isinstance(windows, Sliding)
@@ -243,20 +258,8 @@ def pooling(
         if isinstance(windows, Sliding):
             struct.kernel[axis], struct.stride[axis] = windows.kernel[axis], windows.stride[axis]
             struct.padding[axis], struct.dilation[axis] = windows.padding[axis], windows.dilation[axis]
-    what = "mean_pool" if average else "max_pool"
-    return Pooling(what, struct, x.dtype, shape, (shape[0], *struct.out, shape[3]))
-
-
-def pool(pooling: Pooling, q: Integers, out: Integers | None = None, isa: int | None = None) -> Integers:
-    """The pooled images: `out` if given, else a new array. q: C-contiguous images that `pooling` is for."""
-    what, struct, dtype, x_shape, y_shape = pooling
-    if q.shape != x_shape or q.dtype != dtype:
-        raise ValueError(f"{what}: the images must be {dtype} of shape {x_shape}; got {q.dtype} {q.shape}")
-    out = np.empty(y_shape, dtype) if out is None else _checked(what, out, y_shape, dtype)
-    status = lib.nq_pool(isa_number() if isa is None else isa, struct, pointer(q), pointer(out))
-    if status:
-        check(status, what)
-    return out
+    what, number = "mean_pool" if average else "max_pool", isa_number() if isa is None else isa
+    return Pooling(what, number, struct, x.dtype, shape, (shape[0], *struct.out, shape[3]))
 
 
 def swap_axes(q: Integers, out: Integers | None = None) -> Integers:

@@ -10,9 +10,12 @@ Before: csrc/nanoquant.h. After: `packed`.
 from __future__ import annotations
 
 import functools
+import math
 import os
 import threading
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,9 +73,8 @@ _environment: dict[Any, Any] = os.environ._data  # type: ignore[attr-defined]
 _ISA_VARIABLE = os.environ.encodekey("NANOQUANT_ISA")
 
 
-def requested_isa() -> Any:
-    """What NANOQUANT_ISA is set to, as the system stores it, or None."""
-    return _environment.get(_ISA_VARIABLE)
+# What NANOQUANT_ISA is set to, as the system stores it, or None.
+requested_isa: Callable[[], Any] = functools.partial(_environment.get, _ISA_VARIABLE)
 
 
 @functools.cache
@@ -136,7 +138,9 @@ def aligned(nbytes: int) -> NDArray[np.uint8]:
 
 
 pointer = ffi.from_buffer  # ("float[]", array), or (array) for char[]: to C-contiguous memory, which it keeps alive
-FLOATS = ffi.typeof("float[]")  # which it need not look up
+# Looked up once, since each costs a small call a percent or two.
+FLOATS, FLOAT, NULL, empty = ffi.typeof("float[]"), np.dtype(np.float32), ffi.NULL, np.empty
+_quantize, _dequantize = lib.nq_quantize, lib.nq_dequantize
 
 _memory = threading.local()
 
@@ -152,48 +156,48 @@ def workspace(nbytes: int) -> Any:
     return block
 
 
-class Affine(NamedTuple):
-    """Scales, zero points and sizes as the C library takes them, and the arrays that these point to."""
+@dataclass(slots=True)
+class Affine:
+    """Scales, zero points and sizes as the C library takes them, and the arrays that these point to.
 
+    shape: of what is quantized. dtype: of the integers.
+    """
+
+    isa: int
     struct: Any
+    shape: tuple[int, ...]
     dtype: np.dtype[Any]
     arrays: tuple[NDArray[Any], ...]
 
 
 def affine(
-    dtype: np.dtype[Any],
-    shape: tuple[int, int, int],
-    scale: NDArray[np.float32],
-    zero_point: NDArray[np.int32],
-    quant_min: int,
-    quant_max: int,
-) -> Affine:
-    """What `quantize` and `dequantize` need besides their array. dtype: of the integers.
+    dtype: np.dtype[Any], shape: tuple[int, ...], axis: int | None, scale: NDArray[np.float32],
+    zero_point: NDArray[np.int32], quant_min: int, quant_max: int, isa: int | None = None,
+) -> Affine:  # fmt: skip
+    """What `quantize` and `dequantize` need besides an array of this shape.
 
-    shape: (outer, channels, inner), the array's when flattened; per tensor channels = 1. scale and zero_point have one
-    entry per channel.
+    scale and zero_point have one entry, or, with an axis, one for each index along it.
     """
+    outer, inner = ((), shape) if axis is None else (shape[:axis], shape[axis + 1 :])
+    sizes = math.prod(outer), scale.size, math.prod(inner)
     scales, zero_points = pointer("float[]", scale), pointer("int32_t[]", zero_point)
-    struct = ffi.new("nq_affine *", (DTYPES[dtype], *shape, scales, zero_points, quant_min, quant_max))
-    return Affine(struct, dtype, (scale, zero_point))
+    struct = ffi.new("nq_affine *", (DTYPES[dtype], *sizes, scales, zero_points, quant_min, quant_max))
+    return Affine(isa_number() if isa is None else isa, struct, shape, dtype, (scale, zero_point))
 
 
-def quantize(x: NDArray[np.float32], affine: Affine, isa: int | None = None) -> NDArray[Any]:
+def quantize(x: NDArray[np.float32], affine: Affine) -> NDArray[Any]:
     """`affine.quantize` in C. x: C-contiguous, of as many elements as `affine` says."""
-    struct, dtype, _ = affine
-    q = np.empty(x.shape, dtype)
-    number = isa_number() if isa is None else isa
-    status = lib.nq_quantize(number, struct, pointer(FLOATS, x), pointer(q))
+    q = empty(affine.shape, affine.dtype)
+    status = _quantize(affine.isa, affine.struct, pointer(FLOATS, x), pointer(q))
     if status:
         check(status, "quantize")
     return q
 
 
-def dequantize(q: NDArray[Any], affine: Affine, isa: int | None = None) -> NDArray[np.float32]:
+def dequantize(q: NDArray[Any], affine: Affine) -> NDArray[np.float32]:
     """`affine.dequantize` in C. q: like x of `quantize`."""
-    x = np.empty(q.shape, np.float32)
-    number = isa_number() if isa is None else isa
-    status = lib.nq_dequantize(number, affine[0], pointer(q), pointer(FLOATS, x))
+    x = empty(affine.shape, FLOAT)
+    status = _dequantize(affine.isa, affine.struct, pointer(q), pointer(FLOATS, x))
     if status:
         check(status, "dequantize")
     return x

@@ -28,8 +28,9 @@ from numpy.typing import NDArray
 from .. import numerics
 from ..numerics import Profile
 from .grid import Grid
-from .native import DTYPES, aligned, check, ffi, isa_number, lib, pointer, requested_isa, workspace
+from .native import DTYPES, NULL, aligned, check, empty, ffi, isa_number, lib, pointer, requested_isa, workspace
 
+_conv = lib.nq_conv  # looked up once
 Sizes = tuple[int, ...]
 AXES = {3: "length", 4: "height x width", 5: "depth x height x width"}
 Input = Grid  # what a layer's input means
@@ -68,7 +69,8 @@ class _Packed:
     bound: dict[tuple[Grid, Output], _Bound] = field(default_factory=dict)
 
 
-class Call(NamedTuple):
+@dataclass(slots=True)
+class Call:
     """All that a layer needs besides its arrays, for one instruction set, shape of x, `given` and `wanted`.
 
     shape, dtype: of the output.
@@ -82,10 +84,9 @@ class Call(NamedTuple):
 
     def run(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
         """The output, in `out` if given. x and out: C-contiguous, of the shapes and dtypes that the call is for."""
-        if out is None:
-            out = np.empty(self.shape, self.dtype)
-        scratch = workspace(self.workspace) if self.workspace else ffi.NULL
-        status = lib.nq_conv(self.layer, pointer(x), pointer(out), scratch, self.workspace)
+        out = empty(self.shape, self.dtype) if out is None else out
+        scratch = workspace(self.workspace) if self.workspace else NULL
+        status = _conv(self.layer, pointer(x), pointer(out), scratch, self.workspace)
         if status:
             check(status, f"an input of shape {x.shape}")
         return out
@@ -177,8 +178,7 @@ class PackedWeights:
     def __deepcopy__(self, memo: dict[int, Any]) -> PackedWeights:
         """The plain weights are never changed and may be shared."""
         del memo
-        made, arguments = self.__reduce__()
-        return made(*arguments)  # type: ignore[no-any-return]
+        return PackedWeights(*self.__reduce__()[1])
 
     def out_shape(self, shape: Sizes) -> Sizes:
         """(batch, *out_size, out_channels) for an input of shape (batch, *size, in_channels).

@@ -19,7 +19,7 @@ from ...module import Module
 from ...numerics import Profile
 from ...per_tensor import grid, wanted
 from ...qparams import QParams
-from ...qtensor import CHANNELS_FIRST, CHANNELS_LAST, QTensor, quantize
+from ...qtensor import CHANNELS_FIRST, CHANNELS_LAST, QTensor, made, quantize
 from ...scheme import QDType, qint8, quint8
 from ..intrinsic import Fused
 from ..qat.twin import Twin
@@ -36,8 +36,8 @@ def run(kind: str, packed: PackedWeights, x: QTensor, qparams: QParams, relu: bo
     call = packed.calls.get(key)
     if call is None:
         call = packed.prepare(key, kind, values.shape, grid(x.qparams), wanted(qparams, relu))
-    y = call.run(np.asarray(values, order="C"))
-    return QTensor(y if kind == "linear" else y.transpose(CHANNELS_FIRST[y.ndim]), qparams, x.origin)
+    y = call.run(np.ascontiguousarray(values))
+    return made(y if kind == "linear" else y.transpose(CHANNELS_FIRST[y.ndim]), qparams, x.origin)
 
 
 class Weighted(Module):

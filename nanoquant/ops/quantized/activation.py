@@ -73,12 +73,13 @@ def elu(
 def _table(name: str, qx: QTensor, function: Function, scale: float, zero_point: int, *parameters: float) -> QTensor:
     x = check_input(name, qx)
     qparams = per_tensor(scale, zero_point, x.qparams.dtype)
-    return x.pointwise(_lookup, qparams, function, *parameters)
+    return x.pointwise(_lookup, qparams, (function, *parameters))
 
 
 @lru_cache(maxsize=64)
-def _lookup(shape: tuple[int, ...], isa: Any, x: QParams, y: QParams, function: Function, *parameters: float) -> Call:
+def _lookup(shape: tuple[int, ...], isa: Any, x: QParams, y: QParams, constants: tuple[Any, ...]) -> Call:
     del isa  # part of the key
+    function, *parameters = constants
     return elementwise.looking_up(shape, x.dtype.storage, tables.table(function, grid(x), grid(y), *parameters))
 
 
@@ -101,14 +102,15 @@ def relu6(qx: QTensor, inplace: bool = False) -> QTensor:
 
 
 def _clamp(x: QTensor, least: float | None, greatest: float | None) -> QTensor:
-    return x.pointwise(_clamping, x.qparams, least, greatest)
+    return x.pointwise(_clamping, x.qparams, (least, greatest))
 
 
 @lru_cache(maxsize=256)
 def _clamping(
-    shape: tuple[int, ...], isa: Any, x: QParams, y: QParams, least: float | None, greatest: float | None
+    shape: tuple[int, ...], isa: Any, x: QParams, y: QParams, ends: tuple[float | None, float | None]
 ) -> Call:
     """Between the integers that stand for both ends."""
     del isa, y  # part of the key; and x again
+    least, greatest = ends
     low, high = quantize_as((-np.inf if least is None else least, np.inf if greatest is None else greatest), x)
     return elementwise.clamping(shape, x.dtype.storage, (int(low), int(high)))

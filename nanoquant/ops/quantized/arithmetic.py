@@ -21,7 +21,7 @@ from ...kernels.elementwise import Concatenation, Shape
 from ...kernels.native import requested_isa
 from ...per_tensor import grid, operation, per_tensor
 from ...qparams import QParams
-from ...qtensor import CHANNELS_FIRST, CHANNELS_LAST, QTensor
+from ...qtensor import CHANNELS_FIRST, CHANNELS_LAST, QTensor, made
 from .arguments import check_input, named
 
 
@@ -33,7 +33,7 @@ def requantize(qx: QTensor, output_scale: float, output_zero_point: int) -> QTen
     """
     x = check_input("requantize", qx)
     qparams = per_tensor(output_scale, output_zero_point, x.dtype)
-    return x.pointwise(operation, qparams, "requantize")
+    return x.pointwise(operation, qparams, ("requantize", False, None))
 
 
 def _binary(name: str, relu: bool = False) -> Callable[..., QTensor]:
@@ -50,7 +50,7 @@ def _binary(name: str, relu: bool = False) -> Callable[..., QTensor]:
                 raise ValueError(f"{name}: shapes {a.shape} and {b.shape} do not broadcast") from None
             a, b = (q.with_values(values) for q, values in zip((a, b), arrays, strict=True))
         qparams = per_tensor(scale, zero_point, a.qparams.dtype)
-        return a.pointwise(operation, qparams, what, relu, b.qparams, other=b)
+        return a.pointwise(operation, qparams, (what, relu, b.qparams), b)
 
     binary.__doc__ = (
         f"The {'sum' if what == 'add' else 'product'}{', at least zero,' * relu} of what two tensors mean; shapes "
@@ -95,7 +95,7 @@ def _cat(
     call = _concatenation(name, shapes, requested_isa(), given, y, dim, order, relu)
     arrays = [np.asarray(p.values, order="C") if order is None else p.channels_last() for p in parts]
     values = call.run(arrays)
-    return QTensor(values if order is None else values.transpose(order), y, first.origin)
+    return made(values if order is None else values.transpose(order), y, first.origin)
 
 
 @lru_cache(maxsize=256)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels import elementwise
+from ...kernels.native import requested_isa
 from ...kernels.pooling import Sliding
 from ...nn import functional as F
 from ...per_tensor import pooling
@@ -55,7 +55,7 @@ def max_pool1d(
     kernel, steps, border, gaps = (v[0] if isinstance(v, list | tuple) else v for v in sizes)
     image = x.channels_last()[:, np.newaxis]
     windows = (Sliding, (1, kernel), (1, steps), (0, border), (1, gaps), ceil_mode)
-    y = elementwise.pool(pooling(x.qparams, image.shape, windows, False), image)
+    y = pooling(x.qparams, image.shape, requested_isa(), windows, False).run(image)
     return x.with_channels_last(y[:, 0])
 
 
