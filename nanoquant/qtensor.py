@@ -27,7 +27,8 @@ from .autograd.shaped import Shaped, flattened
 from .autograd.tensor import Tensor, apply
 from .kernels import native
 from .kernels.elementwise import Call
-from .kernels.native import FLOAT, requested_isa
+from .kernels.memory import CHANNELS_FIRST, CHANNELS_LAST, InMemory, Order
+from .kernels.native import FLOAT, FLOATS, empty, pointer, requested_isa
 from .kernels.pooling import Adaptive
 from .per_tensor import columns, operation, per_tensor, pooling
 from .qparams import QParams
@@ -40,11 +41,8 @@ from .scheme import (
     per_tensor_affine,
 )
 
-CHANNELS_LAST = {2: (0, 1), 3: (0, 2, 1), 4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}  # logical axes, as they lie in memory
-CHANNELS_FIRST = {2: (0, 1), 3: (0, 2, 1), 4: (0, 3, 1, 2), 5: (0, 4, 1, 2, 3)}  # and back
 
-
-class QTensor(Shaped):
+class QTensor(InMemory, Shaped):
     """An integer array with its qparams.
 
     values: integers of `qparams.dtype.storage`, not copied. origin: the tensor it was quantized from, if that wants a
@@ -63,6 +61,10 @@ class QTensor(Shaped):
         if qparams.axis is not None:
             qparams.over(values.shape)
         self.values, self.qparams, self.origin = values, qparams, origin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What `memory` points to is found again."""
+        return QTensor, (self.values, self.qparams, self.origin)
 
     # ---- what it is -------------------------------------------------------------------------------------------------
 
@@ -134,18 +136,12 @@ class QTensor(Shaped):
 
     def dequantize(self) -> Tensor:
         """The floats that the integers mean."""
-        image = self.values.ndim == 4 and self.qparams.axis is None
-        array = self.channels_last() if image else np.asarray(self.values, order="C")
-        affine = _affine(self.qparams, array.shape, requested_isa())
+        q, shape, order = (self.memory or self.find_memory()) if self.qparams.axis is None else self.lying(None)
+        affine = _affine(self.qparams, shape, requested_isa())
         if affine is None:
             return without_gradient(dequantize_as(self.values, self.qparams), self.origin)
-        x = native.dequantize(array, affine)
-        return without_gradient(x.transpose(0, 3, 1, 2) if image else x, self.origin)
-
-    def channels_last(self) -> NDArray[Any]:
-        """The integers as (batch, ..., channels), compact in memory; no copy if they lie so already."""
-        values = self.values
-        return np.ascontiguousarray(values.transpose(CHANNELS_LAST[values.ndim]))
+        x = affine.back(q)
+        return without_gradient(x if order is None else x.transpose(order), self.origin)
 
     def with_channels_last(self, values: NDArray[Any]) -> QTensor:
         """Other integers with the same meaning, given as (batch, ..., channels)."""
@@ -158,15 +154,9 @@ class QTensor(Shaped):
 
         prepare: makes the call from a shape, an instruction set, both qparams and the constants; keeps what it made.
         """
-        x, order, z = self.values, None, None
-        if not x.flags.c_contiguous:  # copied only where channels do not lie last, either
-            order = CHANNELS_FIRST.get(x.ndim)
-            x = np.ascontiguousarray(x) if order is None else self.channels_last()
-        call = prepare(x.shape, requested_isa(), self.qparams, qparams, constants)
-        if other is not None:
-            z = np.ascontiguousarray(other.values) if order is None else other.channels_last()
-        y = call.run(x, z)
-        return made(y if order is None else y.transpose(order), qparams, self.origin)
+        x, shape, order = self.memory or self.find_memory()
+        call = prepare(shape, requested_isa(), self.qparams, qparams, constants)
+        return computed(call, x, order, qparams, self.origin, None if other is None else other.lying(order)[0])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         raise TypeError(
@@ -237,9 +227,8 @@ class QTensor(Shaped):
         return self._pool(windows, True, include_padding, divisor)
 
     def _pool(self, windows: tuple[Any, ...], *mean: Any) -> QTensor:
-        q, x = self._per_tensor("pooling"), self.channels_last()
-        y = pooling(q, x.shape, requested_isa(), windows, *mean).run(x)
-        return made(y.transpose(CHANNELS_FIRST[4]), q, self.origin)
+        q, (x, shape, order) = self._per_tensor("pooling"), self.lying(CHANNELS_FIRST[4])
+        return computed(pooling(q, shape, requested_isa(), windows, *mean), x, order, q, self.origin)
 
     def mean(self, dim: Axis = None, keepdim: bool = False) -> QTensor:
         """The mean over all axes or over `dim`, in the same scale: rint(mean of q - zero_point) + zero_point."""
@@ -247,7 +236,7 @@ class QTensor(Shaped):
         order, column, shape = columns(self.values.shape, axes, keepdim)
         x = np.asarray(self.values.transpose(order), order="C").reshape(column)
         y = pooling(q, column, requested_isa(), (Adaptive, (1, 1)), True).run(x)
-        return made(y.reshape(shape), q, self.origin)
+        return QTensor(y.reshape(shape), q, self.origin)
 
     def max(self) -> QTensor:
         """The greatest element."""
@@ -263,10 +252,20 @@ class QTensor(Shaped):
     __matmul__ = __rmatmul__ = __neg__ = __pow__ = _no_arithmetic
 
 
-def made(values: NDArray[Any], qparams: QParams, origin: Tensor | None) -> QTensor:
-    """The QTensor of integers that a kernel made, which need none of the constructor's checks: they take 80 ns."""
+def computed(call: Any, x: Any, order: Order, qparams: QParams, origin: Tensor | None, z: Any = None) -> QTensor:
+    """What a prepared call computes from integers at the C pointer x, and z if it has two inputs.
+
+    order: how its output lies in memory. No check of the constructor's is needed.
+    """
+    values = empty(call.shape, call.dtype)
+    y = pointer(values)
+    if z is None:
+        call.on(x, y)
+    else:
+        call.on(x, y, z)
     q = QTensor.__new__(QTensor)
-    q.values, q.qparams, q.origin = values, qparams, origin
+    q.values = values if order is None else values.transpose(order)
+    q.qparams, q.origin, q.memory = qparams, origin, (y, call.shape, order)
     return q
 
 
@@ -289,13 +288,13 @@ def quantize(x: ArrayLike, qparams: QParams) -> QTensor:
     """
     given, origin = (x.array, x if x.requires_grad else None) if isinstance(x, Tensor) else (x, None)
     values = np.asarray(given, FLOAT)
-    image = values.ndim == 4 and qparams.axis is None
-    array = np.asarray(values.transpose(0, 2, 3, 1) if image else values, None, "C")
-    affine = _affine(qparams, array.shape, requested_isa())
+    view, order = values, None
+    if values.ndim == 4 and qparams.axis is None:
+        view, order = values.transpose(CHANNELS_LAST[4]), CHANNELS_FIRST[4]
+    affine = _affine(qparams, view.shape, requested_isa())
     if affine is None:
         return QTensor(quantize_as(values, qparams), qparams, origin)
-    q = native.quantize(array, affine)
-    return made(q.transpose(0, 3, 1, 2) if image else q, qparams, origin)
+    return computed(affine, pointer(FLOATS, np.ascontiguousarray(view)), order, qparams, origin)
 
 
 def quantize_per_tensor(x: ArrayLike, scale: float, zero_point: int, dtype: QDType) -> QTensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -48,6 +51,26 @@ def test_an_image_has_its_channels_last_in_memory() -> None:
     assert q.values.strides == (60, 1, 15, 3)
     assert q.channels_last().flags.c_contiguous
     assert np.shares_memory(q.channels_last(), q.values)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 3, 1), (3, 2, 1, 0)])
+def test_kernels_see_what_is_written_to_the_integers(order: tuple[int, ...]) -> None:
+    q = image()
+    q = QTensor(np.ascontiguousarray(q.values.transpose(order)).transpose(np.argsort(order)), q.qparams)
+    for use in (q, q.relu()):
+        before = use.relu()
+        use.values[0, 1, 2, 3] = 200
+        assert before.values[0, 1, 2, 3] < 200
+        assert use.relu().values[0, 1, 2, 3] == nq.nn.functional.max_pool2d(use, 1).values[0, 1, 2, 3] == 200
+        assert np.array_equal(use.dequantize(), (use.values.astype(np.float32) - 10) / 2)
+
+
+def test_a_copy_has_memory_of_its_own() -> None:
+    q = image().relu()
+    for twin in (copy.deepcopy(q), pickle.loads(pickle.dumps(q))):
+        twin.values[:] = 7
+        assert (twin.dequantize().array == -1.5).all()
+        assert (q.relu().values >= 10).all()
 
 
 def test_shape_methods_follow_the_logical_order() -> None:

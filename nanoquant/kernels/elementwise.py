@@ -50,6 +50,12 @@ class Call:
     dtype: np.dtype[Any]
     memory: Any = None
 
+    def on(self, x: Any, y: Any, z: Any = None) -> None:
+        """The operation on C pointers, of sizes and dtypes that the call is for. z: of the second input, if it has one."""
+        status = _apply(self.struct, x, x if z is None else z, y, 0)
+        if status:
+            check(status, self.what)
+
     def run(self, a: Integers, b: Integers | None = None, out: Integers | None = None) -> Integers:
         """The result: `out` if given, else a new array. b: the second input of a sum or product.
 
@@ -58,11 +64,9 @@ class Call:
         out = empty(self.shape, self.dtype) if out is None else _checked(self.what, out, self.shape, self.dtype)
         x = pointer(a)
         z = x if b is None else pointer(b)
-        if a.size != self.size or (b is not None and b.size != self.size):
+        if not len(x) == len(z) == self.size:
             raise ValueError(f"{self.what}: the inputs must have {self.size} elements; got {len(x)} and {len(z)}")
-        status = _apply(self.struct, x, z, pointer(out), 0)
-        if status:
-            check(status, self.what)
+        self.on(x, pointer(out), z)
         return out
 
 
@@ -219,24 +223,30 @@ def layer_norm(
 class Pooling:
     """How to pool images of one shape, as C takes it: made once by `pooling`, `run` often.
 
-    x, y: shapes of the input and the output, which are integers of `dtype`.
+    taken, shape: shapes of the input and the output, which are integers of `dtype`.
     """
 
     what: str
     isa: int
     struct: Any
     dtype: np.dtype[Any]
-    x: Shape
-    y: Shape
+    taken: Shape
+    shape: Shape
+
+    def on(self, x: Any, y: Any) -> None:
+        """The pooled images at y. x, y: C pointers, of shapes and dtypes that the call is for."""
+        status = _pool(self.isa, self.struct, x, y)
+        if status:
+            check(status, self.what)
 
     def run(self, q: Integers, out: Integers | None = None) -> Integers:
         """The pooled images: `out` if given, else a new array. q: C-contiguous."""
-        if q.shape != self.x or q.dtype != self.dtype:
-            raise ValueError(f"{self.what}: the images must be {self.dtype} of shape {self.x}; got {q.dtype} {q.shape}")
-        out = empty(self.y, self.dtype) if out is None else _checked(self.what, out, self.y, self.dtype)
-        status = _pool(self.isa, self.struct, pointer(q), pointer(out))
-        if status:
-            check(status, self.what)
+        if q.shape != self.taken or q.dtype != self.dtype:
+            raise ValueError(
+                f"{self.what}: the images must be {self.dtype} of shape {self.taken}; got {q.dtype} {q.shape}"
+            )
+        out = empty(self.shape, self.dtype) if out is None else _checked(self.what, out, self.shape, self.dtype)
+        self.on(pointer(q), pointer(out))
         return out
 
 

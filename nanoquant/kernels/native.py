@@ -169,12 +169,26 @@ class Affine:
     dtype: np.dtype[Any]
     arrays: tuple[NDArray[Any], ...]
 
+    def on(self, x: Any, y: Any) -> None:
+        """`affine.quantize` in C, from the floats at the C pointer x to y."""
+        status = _quantize(self.isa, self.struct, x, y)
+        if status:
+            check(status, "quantize")
+
+    def back(self, q: Any) -> NDArray[np.float32]:
+        """`affine.dequantize` in C, of the integers at the C pointer q."""
+        x = empty(self.shape, FLOAT)
+        status = _dequantize(self.isa, self.struct, q, pointer(FLOATS, x))
+        if status:
+            check(status, "dequantize")
+        return x
+
 
 def affine(
     dtype: np.dtype[Any], shape: tuple[int, ...], axis: int | None, scale: NDArray[np.float32],
     zero_point: NDArray[np.int32], quant_min: int, quant_max: int, isa: int | None = None,
 ) -> Affine:  # fmt: skip
-    """What `quantize` and `dequantize` need besides an array of this shape.
+    """What quantizing needs besides an array of this shape, and the way back.
 
     scale and zero_point have one entry, or, with an axis, one for each index along it.
     """
@@ -183,21 +197,3 @@ def affine(
     scales, zero_points = pointer("float[]", scale), pointer("int32_t[]", zero_point)
     struct = ffi.new("nq_affine *", (DTYPES[dtype], *sizes, scales, zero_points, quant_min, quant_max))
     return Affine(isa_number() if isa is None else isa, struct, shape, dtype, (scale, zero_point))
-
-
-def quantize(x: NDArray[np.float32], affine: Affine) -> NDArray[Any]:
-    """`affine.quantize` in C. x: C-contiguous, of as many elements as `affine` says."""
-    q = empty(affine.shape, affine.dtype)
-    status = _quantize(affine.isa, affine.struct, pointer(FLOATS, x), pointer(q))
-    if status:
-        check(status, "quantize")
-    return q
-
-
-def dequantize(q: NDArray[Any], affine: Affine) -> NDArray[np.float32]:
-    """`affine.dequantize` in C. q: like x of `quantize`."""
-    x = empty(affine.shape, FLOAT)
-    status = _dequantize(affine.isa, affine.struct, pointer(q), pointer(FLOATS, x))
-    if status:
-        check(status, "dequantize")
-    return x

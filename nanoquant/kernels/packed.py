@@ -82,14 +82,12 @@ class Call:
     dtype: np.dtype[Any]
     memory: tuple[_Packed, _Bound]
 
-    def run(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """The output, in `out` if given. x and out: C-contiguous, of the shapes and dtypes that the call is for."""
-        out = empty(self.shape, self.dtype) if out is None else out
+    def on(self, x: Any, y: Any) -> None:
+        """Runs the layer. x, y: C pointers to memory of the shapes and dtypes that the call is for."""
         scratch = workspace(self.workspace) if self.workspace else NULL
-        status = _conv(self.layer, pointer(x), pointer(out), scratch, self.workspace)
+        status = _conv(self.layer, x, y, scratch, self.workspace)
         if status:
-            check(status, f"an input of shape {x.shape}")
-        return out
+            check(status, f"an output of shape {self.shape}")
 
 
 class PackedWeights:
@@ -233,7 +231,9 @@ class PackedWeights:
             )
         if x.dtype != given.dtype or not x.flags.c_contiguous:
             raise ValueError(f"x must be a C-contiguous {given.dtype} array; got {x.dtype} with strides {x.strides}")
-        return call.run(x, out)
+        y = empty(call.shape, call.dtype) if out is None else out
+        call.on(pointer(x), pointer(y))
+        return y
 
     def prepare(self, key: Any, kind: str, x_shape: Sizes, given: Grid, wanted: Output, isa: str | None = None) -> Call:
         """The call for inputs of this shape, kept in `calls` under `key`, which says all that the other arguments say.

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from ...autograd.tensor import Tensor
 from ...errors import ModuleError
 from ...kernels.engine import quantized as engine
+from ...kernels.memory import CHANNELS_FIRST
 from ...kernels.native import requested_isa
 from ...kernels.packed import PackedWeights
 from ...module import Module
 from ...numerics import Profile
 from ...per_tensor import grid, wanted
 from ...qparams import QParams
-from ...qtensor import CHANNELS_FIRST, CHANNELS_LAST, QTensor, made, quantize
+from ...qtensor import QTensor, computed, quantize
 from ...scheme import QDType, qint8, quint8
 from ..intrinsic import Fused
 from ..qat.twin import Twin
@@ -31,13 +32,12 @@ def run(kind: str, packed: PackedWeights, x: QTensor, qparams: QParams, relu: bo
     kind: "linear", where x is (..., in_features), or "conv", where it is (batch, in_channels, *size). x: 8-bit, with one
     scale. QParams are compared by identity, so that a call seen before is found at once.
     """
-    values = x.values if kind == "linear" else x.values.transpose(CHANNELS_LAST[x.values.ndim])
-    key = (kind, values.shape, x.qparams, qparams, relu, requested_isa())
+    memory, shape, order = x.lying(None if kind == "linear" else CHANNELS_FIRST[x.values.ndim])
+    key = (kind, shape, x.qparams, qparams, relu, requested_isa())
     call = packed.calls.get(key)
     if call is None:
-        call = packed.prepare(key, kind, values.shape, grid(x.qparams), wanted(qparams, relu))
-    y = call.run(np.ascontiguousarray(values))
-    return made(y if kind == "linear" else y.transpose(CHANNELS_FIRST[y.ndim]), qparams, x.origin)
+        call = packed.prepare(key, kind, shape, grid(x.qparams), wanted(qparams, relu))
+    return computed(call, memory, order, qparams, x.origin)
 
 
 class Weighted(Module):

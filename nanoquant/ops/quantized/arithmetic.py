@@ -18,10 +18,11 @@ import numpy as np
 
 from ...kernels import elementwise
 from ...kernels.elementwise import Concatenation, Shape
+from ...kernels.memory import CHANNELS_FIRST, CHANNELS_LAST
 from ...kernels.native import requested_isa
 from ...per_tensor import grid, operation, per_tensor
 from ...qparams import QParams
-from ...qtensor import CHANNELS_FIRST, CHANNELS_LAST, QTensor, made
+from ...qtensor import QTensor
 from .arguments import check_input, named
 
 
@@ -95,7 +96,7 @@ def _cat(
     call = _concatenation(name, shapes, requested_isa(), given, y, dim, order, relu)
     arrays = [np.asarray(p.values, order="C") if order is None else p.channels_last() for p in parts]
     values = call.run(arrays)
-    return made(values if order is None else values.transpose(order), y, first.origin)
+    return QTensor(values if order is None else values.transpose(order), y, first.origin)
 
 
 @lru_cache(maxsize=256)

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels import elementwise
+from ...kernels.memory import CHANNELS_FIRST
 from ...kernels.native import requested_isa
 from ...per_tensor import grid, operation, per_tensor
-from ...qtensor import CHANNELS_FIRST, QTensor, made
+from ...qtensor import QTensor
 from .arguments import check_axes, check_input, named
 
 
@@ -44,7 +45,7 @@ def _batch_norm(name: str, ndims: tuple[int, ...], relu: bool = False) -> Callab
         qparams, array = per_tensor(output_scale, output_zero_point, x.qparams.dtype), x.channels_last()
         call = operation(array.shape, requested_isa(), x.qparams, qparams, ("scale_shift", relu, None))
         y = elementwise.batch_norm(call, array, center, variance, gamma, beta, eps)
-        return made(y.transpose(CHANNELS_FIRST[y.ndim]), qparams, x.origin)
+        return QTensor(y.transpose(CHANNELS_FIRST[y.ndim]), qparams, x.origin)
 
     return named(name, batch_norm)
 
@@ -90,7 +91,7 @@ def layer_norm(
     qparams = per_tensor(output_scale, output_zero_point, x.qparams.dtype)
     rows = np.asarray(x.values, order="C").reshape(-1, columns)
     y = elementwise.layer_norm(rows, grid(x.qparams), gamma, beta, eps, grid(qparams))
-    return made(y.reshape(x.values.shape), qparams, x.origin)
+    return QTensor(y.reshape(x.values.shape), qparams, x.origin)
 
 
 def softmax(qx: QTensor, dim: int, output_scale: float, output_zero_point: int) -> QTensor:
@@ -105,4 +106,4 @@ def softmax(qx: QTensor, dim: int, output_scale: float, output_zero_point: int) 
     qparams = per_tensor(output_scale, output_zero_point, x.qparams.dtype)
     last = np.asarray(x.values.swapaxes(dim, -1), order="C")
     y = elementwise.softmax(last, grid(x.qparams), grid(qparams))
-    return made(y.swapaxes(dim, -1), qparams, x.origin)
+    return QTensor(y.swapaxes(dim, -1), qparams, x.origin)
