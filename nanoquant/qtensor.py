@@ -143,10 +143,6 @@ class QTensor(InMemory, Shaped):
         x = affine.back(q)
         return without_gradient(x if order is None else x.transpose(order), self.origin)
 
-    def with_channels_last(self, values: NDArray[Any]) -> QTensor:
-        """Other integers with the same meaning, given as (batch, ..., channels)."""
-        return QTensor(values.transpose(CHANNELS_FIRST[values.ndim]), self._per_tensor("this operation"), self.origin)
-
     def pointwise(
         self, prepare: Callable[..., Call], qparams: QParams, constants: Any, other: QTensor | None = None
     ) -> QTensor:
@@ -218,17 +214,13 @@ class QTensor(InMemory, Shaped):
             return self.with_values(np.maximum(self.values, self.values.dtype.type(zero_point)))
         return self.pointwise(operation, q, ("clamp", True, None))
 
-    def max_pool(self, *windows: Any) -> QTensor:
-        """The greatest element of each window of an image. windows: a class of `kernels.pooling`, and its arguments."""
-        return self._pool(windows, False)
+    def pool(self, windows: tuple[Any, ...], average: bool, padded: bool = True, divisor: int | None = None) -> QTensor:
+        """The greatest element of each window of an image, or the mean, ties to even (`kernels.pooling`).
 
-    def mean_pool(self, *windows: Any, include_padding: bool = True, divisor: int | None = None) -> QTensor:
-        """The mean of each window of an image, ties to even; see `kernels.pooling.mean_pool`. windows: as above."""
-        return self._pool(windows, True, include_padding, divisor)
-
-    def _pool(self, windows: tuple[Any, ...], *mean: Any) -> QTensor:
+        windows: a class of `kernels.pooling`, and its arguments. padded: whether a mean counts the padding.
+        """
         q, (x, shape, order) = self._per_tensor("pooling"), self.lying(CHANNELS_FIRST[4])
-        return computed(pooling(q, shape, requested_isa(), windows, *mean), x, order, q, self.origin)
+        return computed(pooling(q, shape, requested_isa(), windows, average, padded, divisor), x, order, q, self.origin)
 
     def mean(self, dim: Axis = None, keepdim: bool = False) -> QTensor:
         """The mean over all axes or over `dim`, in the same scale: rint(mean of q - zero_point) + zero_point."""

@@ -112,6 +112,12 @@ def test_clamp_and_lookup(data: Any, count: int, seed: int) -> None:
     assert_everywhere(looked_up, lambda isa: elementwise.looking_up(q.shape, q.dtype, entries, isa).run(q))
 
 
+def concatenate(call: elementwise.Concatenation, parts: list[np.ndarray]) -> np.ndarray:
+    y = np.empty(call.shape, call.dtype)
+    call.on([native.pointer(part) for part in parts], native.pointer(y))
+    return y
+
+
 @given(st.data(), st.integers(0, 3), st.lists(st.integers(0, BLOCK + 3), min_size=1, max_size=3), seeds)
 def test_concatenate(data: Any, rows: int, widths: list[int], seed: int) -> None:
     y = data.draw(grids())
@@ -123,7 +129,7 @@ def test_concatenate(data: Any, rows: int, widths: list[int], seed: int) -> None
     prepare = lambda isa: [  # noqa: E731
         operation("requantize", q.shape, x, None, y, limits, isa) for q, x in zip(parts, given_grids, strict=True)
     ]
-    assert_everywhere(whole, lambda isa: elementwise.concatenation(prepare(isa), whole.shape).run(parts))
+    assert_everywhere(whole, lambda isa: concatenate(elementwise.concatenation(prepare(isa), whole.shape), parts))
 
 
 def test_in_place() -> None:
@@ -310,7 +316,7 @@ def test_threads_change_nothing(threads: int) -> None:
             got = operation("add", a.shape, x, x, y, None, isa).run(a, b)
             np.testing.assert_array_equal(got, pointwise.add(a, x, b, x, y))
             call = operation("requantize", (70, 5757), x, None, y, None, isa)
-            got = elementwise.concatenation([call, call], (70, 2 * 5757)).run([a, b])
+            got = concatenate(elementwise.concatenation([call, call], (70, 2 * 5757)), [a, b])
             wanted = [pointwise.requantize(q.reshape(70, -1), x, y) for q in (a, b)]
             np.testing.assert_array_equal(got, np.concatenate(wanted, axis=1))
             np.testing.assert_array_equal(pool(image, w, isa=isa), pooling.max_pool(image, w))
@@ -383,7 +389,7 @@ def test_errors_say_what_came() -> None:
         with pytest.raises(ValueError, match=r"requantize: `out` must be contiguous uint8 of shape \(2, 4\); got"):
             prepare("requantize").run(q, out=out)
     with pytest.raises(ValueError, match="concatenate: a part must be 2 rows of 4; got 4 elements"):
-        elementwise.concatenation([prepare("requantize")], (2, 4)).run([q[:1]])
+        concatenate(elementwise.concatenation([prepare("requantize")], (2, 4)), [q[:1]])
     with pytest.raises(ValueError, match=r"concatenate: \(2, 4\), \(2, 4\) side by side are not \(2, 4\)"):
         elementwise.concatenation([prepare("requantize")] * 2, (2, 4))
     with pytest.raises(ValueError, match="scale_shift: an argument"):

@@ -126,19 +126,15 @@ class Concatenation:
     shape: Shape
     dtype: np.dtype[Any]
 
-    def run(self, arrays: Sequence[Integers]) -> Integers:
-        """The result: a new array."""
-        y = empty(self.shape, self.dtype)
-        target = pointer(y)
-        for (struct, rows, columns), array in zip(self.parts, arrays, strict=True):
-            x = pointer(array)
+    def on(self, parts: Sequence[Any], y: Any) -> None:
+        """Puts parts, C pointers to their bytes, side by side at y, which has room for all."""
+        for (struct, rows, columns), x in zip(self.parts, parts, strict=True):
             if len(x) != rows * columns:
                 raise ValueError(f"concatenate: a part must be {rows} rows of {columns}; got {len(x)} elements")
-            status = _apply(struct, x, x, target, self.stride)
+            status = _apply(struct, x, x, y, self.stride)
             if status:
                 check(status, "concatenate")
-            target += columns
-        return y
+            y += columns
 
 
 def concatenation(calls: Sequence[Call], shape: Shape) -> Concatenation:

@@ -117,7 +117,7 @@ def max_pool2d(
     kernel, border, gaps = pair(kernel_size, "kernel_size"), pair(padding, "padding"), pair(dilation, "dilation")
     steps = kernel if stride is None else pair(stride, "stride")
     if isinstance(x, QTensor):
-        return x.max_pool(Sliding, kernel, steps, border, gaps, ceil_mode)
+        return x.pool((Sliding, kernel, steps, border, gaps, ceil_mode), False)
     _only_of_integers("max_pool2d", ceil_mode=ceil_mode)
     return apply(spatial.MAX_POOL2D, x, kernel=kernel, stride=steps, padding=border, dilation=gaps)
 
@@ -146,7 +146,7 @@ def avg_pool2d(
     steps = kernel if stride is None else pair(stride, "stride")
     if isinstance(x, QTensor):
         windows = (Sliding, kernel, steps, border, (1, 1), ceil_mode)
-        return x.mean_pool(*windows, include_padding=count_include_pad, divisor=divisor_override)
+        return x.pool(windows, True, count_include_pad, divisor_override)
     _only_of_integers(
         "avg_pool2d", ceil_mode=ceil_mode, count_include_pad=not count_include_pad, divisor_override=divisor_override
     )
@@ -158,7 +158,7 @@ def adaptive_avg_pool2d(x: AnyTensor, output_size: int | tuple[int | None, int |
     wanted = (output_size, output_size) if isinstance(output_size, int) else output_size
     out = (x.shape[2] if wanted[0] is None else wanted[0], x.shape[3] if wanted[1] is None else wanted[1])
     if isinstance(x, QTensor):
-        return x.mean_pool(Adaptive, out)
+        return x.pool((Adaptive, out), True)
     return apply(spatial.ADAPTIVE_AVG_POOL2D, x, out=out)
 
 

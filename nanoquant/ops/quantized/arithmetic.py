@@ -18,11 +18,11 @@ import numpy as np
 
 from ...kernels import elementwise
 from ...kernels.elementwise import Concatenation, Shape
-from ...kernels.memory import CHANNELS_FIRST, CHANNELS_LAST
+from ...kernels.memory import CHANNELS_LAST
 from ...kernels.native import requested_isa
 from ...per_tensor import grid, operation, per_tensor
 from ...qparams import QParams
-from ...qtensor import QTensor
+from ...qtensor import QTensor, computed
 from .arguments import check_input, named
 
 
@@ -91,12 +91,10 @@ def _cat(
         first.q_zero_point() if zero_point is None else zero_point,
         first.qparams.dtype,
     )
-    order = None if first.values.flags.c_contiguous else CHANNELS_FIRST.get(first.values.ndim)
+    order = (first.memory or first.find_memory())[2]
     shapes, given = tuple([part.values.shape for part in parts]), tuple([part.qparams for part in parts])
     call = _concatenation(name, shapes, requested_isa(), given, y, dim, order, relu)
-    arrays = [np.asarray(p.values, order="C") if order is None else p.channels_last() for p in parts]
-    values = call.run(arrays)
-    return QTensor(values if order is None else values.transpose(order), y, first.origin)
+    return computed(call, [part.lying(order)[0] for part in parts], order, y, first.origin)
 
 
 @lru_cache(maxsize=256)

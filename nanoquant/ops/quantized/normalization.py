@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ...kernels import elementwise
 from ...kernels.memory import CHANNELS_FIRST
-from ...kernels.native import requested_isa
+from ...kernels.native import FLOAT, requested_isa
 from ...per_tensor import grid, operation, per_tensor
 from ...qtensor import QTensor
 from .arguments import check_axes, check_input, named
@@ -51,7 +51,7 @@ def _batch_norm(name: str, ndims: tuple[int, ...], relu: bool = False) -> Callab
 
 
 def _per_channel(name: str, what: str, values: Any, channels: int) -> NDArray[np.float32]:
-    array = np.asarray(values, np.float32, order="C")
+    array = np.asarray(values, FLOAT, "C")
     if array.shape != (channels,):
         raise ValueError(f"{name}: {what} must have shape ({channels},), one for each channel; got {array.shape}")
     return array
