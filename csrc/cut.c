@@ -6,18 +6,19 @@
  *                      | item 1          an item is one piece of one row, or some whole rows
  *
  * Vectors that straddle two lines of the cache are stored at half speed, and NumPy's arrays start anywhere in a line. So
- * all pieces of a long row but its first are written from the start of a line on:
+ * the first piece of a long row only leads to the next line, where all others start:
  *
- *     lines       |       |       |       |       |
- *     a row           |---|-------|-------|---|
- *                 <-->                                        early: so many elements are missing in the first piece */
+ *     lines       |       |       |       |       |       |       |
+ *     pieces          |---|---------------|---------------|--|
+ *         <---early-->                                        what the first lacks */
 #include "framework.h"
 
 enum { ITEM_ELEMENTS = 1 << 14, PARALLEL_ELEMENTS = 1 << 17, LINE = 64 };
 
 nq_cut nq_cut_rows(int64_t rows, int64_t columns, const void *y, int64_t element) {
     nq_cut cut = {.rows = rows, .columns = columns, .parallel = rows * columns >= PARALLEL_ELEMENTS};
-    cut.early = columns > ITEM_ELEMENTS ? (int64_t)((uintptr_t)y % LINE) / element : 0;
+    const int64_t lead = (int64_t)(-(uintptr_t)y % LINE) / element;
+    cut.early = columns > ITEM_ELEMENTS && lead > 0 ? ITEM_ELEMENTS - lead : 0;
     cut.item_columns = nq_min(columns, ITEM_ELEMENTS);
     cut.pieces = nq_ceil_div(columns + cut.early, cut.item_columns);
     cut.item_rows = cut.pieces > 1 ? 1 : nq_max(ITEM_ELEMENTS / columns, 1);

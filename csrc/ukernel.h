@@ -224,7 +224,7 @@ extern const nq_isa nq_isa_ref;
 extern const nq_rows nq_rows_ref;
 #if defined(__x86_64__)
 extern const nq_isa nq_isa_avx2, nq_isa_avx512bw, nq_isa_avx512vl, nq_isa_avxvnni, nq_isa_avx512vnni;
-extern const nq_rows nq_rows_avx2, nq_rows_avx512;
+extern const nq_rows nq_rows_avx2, nq_rows_avx512, nq_rows_avx512vnni;
 extern const nq_depthwise nq_depthwise_avx2, nq_depthwise_avxvnni, nq_depthwise_avx512vl, nq_depthwise_avx512vnni;
 #endif
 

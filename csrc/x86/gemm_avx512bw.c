@@ -125,6 +125,7 @@ const nq_isa nq_isa_avx512bw = {
     .max_rows = {0, 6, 6, 0, 0},
     .gemm = {{ENTRIES_6(0)}, {ENTRIES_6(1)}, {ENTRIES_6(2)}},
     TILE_512_TABLE,
+    .rows = &nq_rows_avx512,
     .depthwise = &nq_depthwise_avx2,
     .chains = {{"vpmaddwd, vpaddd zmm", nq_multiply_words_avx512bw},
                {"vpmaddubsw, vpmaddwd, vpaddd zmm", nq_multiply_bytes_avx512bw}},

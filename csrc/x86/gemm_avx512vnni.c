@@ -90,6 +90,7 @@ const nq_isa nq_isa_avx512vnni = {
     .max_rows = {0, 8, 8, 7, 6},
     .gemm = {{ENTRIES_8(0)}, {ENTRIES_8(1)}, {ENTRIES_8(2)}, {ENTRIES_6(3), ENTRY(7, 3)}, {ENTRIES_6(4)}},
     TILE_512_TABLE,
+    .rows = &nq_rows_avx512vnni,
     .depthwise = &nq_depthwise_avx512vnni,
     .chains = {{"vpdpbusd zmm", nq_multiply_avx512vnni}},
 };

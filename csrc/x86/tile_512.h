@@ -135,6 +135,6 @@ static void pack_quad(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed) {
 /* What the includers' tables share. */
 #define TILE_512_TABLE                                                                                                 \
     .quad_bytes = NQ_STRIP * NQ_QUAD, .pack_quad = pack_quad, .interleave = nq_interleave_avx2,                        \
-    .rows = &nq_rows_avx512, .stream = nq_stream_avx512
+    .stream = nq_stream_avx512
 
 #endif
