@@ -13,7 +13,7 @@
  *         <---early-->                                        what the first lacks */
 #include "framework.h"
 
-enum { ITEM_ELEMENTS = 1 << 14, PARALLEL_ELEMENTS = 1 << 17, LINE = 64 };
+enum { ITEM_ELEMENTS = 1 << 15, PARALLEL_ELEMENTS = 1 << 17, LINE = 64 };
 
 nq_cut nq_cut_rows(int64_t rows, int64_t columns, const void *y, int64_t element) {
     nq_cut cut = {.rows = rows, .columns = columns, .parallel = rows * columns >= PARALLEL_ELEMENTS};

@@ -111,7 +111,7 @@ int nq_limits_are_sane(const nq_grid *grid, int32_t quant_min, int32_t quant_max
 nq_source nq_source_of(const nq_grid *grid);
 nq_target nq_target_of(const nq_grid *grid, int32_t quant_min, int32_t quant_max);
 
-/* cut.c: an array of rows, cut into items of about 2^14 elements: some rows each, or one piece of a row. y: where the
+/* cut.c: an array of rows, cut into items of about 2^15 elements: some rows each, or one piece of a row. y: where the
  * results go, of `element` bytes each. */
 typedef struct {
     int64_t rows, columns, item_rows, item_columns, early, pieces, items;

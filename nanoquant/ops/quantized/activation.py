@@ -106,9 +106,7 @@ def _clamp(x: QTensor, least: float | None, greatest: float | None) -> QTensor:
 
 
 @lru_cache(maxsize=256)
-def _clamping(
-    shape: tuple[int, ...], isa: Any, x: QParams, y: QParams, ends: tuple[float | None, float | None]
-) -> Call:
+def _clamping(shape: tuple[int, ...], isa: Any, x: QParams, y: QParams, ends: tuple[Any, Any]) -> Call:
     """Between the integers that stand for both ends."""
     del isa, y  # part of the key; and x again
     least, greatest = ends

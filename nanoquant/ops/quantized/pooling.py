@@ -50,17 +50,13 @@ def max_pool1d(
     """`max_pool2d` over signals: (batch, channels, length)."""
     x = check_input("max_pool1d", qx)
     check_axes("max_pool1d", x, "(batch, channels, length)", 3)
-    kernel, border, gaps = (1, _one(kernel_size)), (0, _one(padding)), (1, _one(dilation))
-    steps = kernel if stride is None else (1, _one(stride))
+    sizes = (kernel_size, kernel_size if stride is None else stride, padding, dilation)
+    kernel, steps, border, gaps = (v if type(v) is int else v[0] if isinstance(v, list | tuple) else v for v in sizes)
     memory, (batch, *line), _ = x.lying(CHANNELS_FIRST[3])
-    windows = (Sliding, kernel, steps, border, gaps, ceil_mode)
+    windows = (Sliding, (1, kernel), (1, steps), (0, border), (1, gaps), ceil_mode)
     call = pooling(x.qparams, (batch, 1, *line), requested_isa(), windows, False)
     y = computed(call, memory, CHANNELS_FIRST[4], x.qparams, x.origin)
     return y.with_values(y.values[:, :, 0])
-
-
-def _one(value: Any) -> Any:
-    return value if type(value) is int else value[0] if isinstance(value, list | tuple) else value
 
 
 def mean(input: QTensor, dim: Any = None, keepdim: bool = False) -> QTensor:  # noqa: A002
