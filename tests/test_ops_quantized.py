@@ -432,7 +432,7 @@ TRANSPOSED = ops.conv_transpose2d_prepack(KERNEL)
         (
             lambda: ops.linear(IMAGE, ops.linear_prepack(W), 1.0, 0),
             ValueError,
-            "have 4 input features; got an input of shape",
+            "has 4 input features; got an input with",
         ),
         (lambda: ops.linear(X, ops.linear_prepack(W), 0.0, 0), ValueError, "positive, normal and finite"),
         (lambda: ops.linear(X, ops.linear_prepack(W), 1e-39, 0), ValueError, "positive, normal and finite"),
@@ -442,7 +442,7 @@ TRANSPOSED = ops.conv_transpose2d_prepack(KERNEL)
             r"zero_point must be an integer in \[0, 255\]",
         ),
         (lambda: ops.linear_dynamic(X, ops.linear_prepack(W)), TypeError, "linear_dynamic: X must be float"),
-        (lambda: ops.linear_dynamic([[1.0]], ops.linear_prepack(W)), ValueError, "have 4 input features"),
+        (lambda: ops.linear_dynamic([[1.0]], ops.linear_prepack(W)), ValueError, "has 4 input features"),
         (lambda: ops.linear_dynamic([[1, np.nan, 0, 0]], ops.linear_prepack(W)), ValueError, "NaN or infinity"),
         (lambda: ops.conv2d(X, ops.conv2d_prepack(KERNEL), 1.0, 0), ValueError, r"conv2d: .* \(batch, 4, height, w"),
         (

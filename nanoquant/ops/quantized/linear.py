@@ -51,13 +51,7 @@ def linear_relu(X: QTensor, W_prepack: PackedWeights, scale: float, zero_point: 
 
 def _linear(name: str, X: QTensor, packed: PackedWeights, scale: float, zero_point: int, relu: bool) -> QTensor:
     x = check_input(name, X)
-    _check_features(name, x.values.shape, packed)
     return run("linear", packed, x, per_tensor(scale, zero_point, x.qparams.dtype), relu)
-
-
-def _check_features(name: str, shape: tuple[int, ...], packed: PackedWeights) -> None:
-    if shape[-1] != packed.in_channels:
-        raise ValueError(f"{name}: the weights have {packed.in_channels} input features; got an input of shape {shape}")
 
 
 def linear_dynamic(X: Any, W_prepack: PackedWeights, reduce_range: bool = False) -> Tensor:
@@ -77,7 +71,8 @@ def _dynamic(name: str, X: Any, packed: PackedWeights, reduce_range: bool, relu:
     x = as_tensor(X)
     if isinstance(x, QTensor):
         raise TypeError(f"{name}: X must be float; got a quantized tensor: call linear, or dequantize() it first")
-    _check_features(name, x.shape, packed)
+    if x.shape[-1] != packed.in_channels:
+        raise ValueError(f"{name}: the layer has {packed.in_channels} input features; got an input of shape {x.shape}")
     rows = np.asarray(x.array, dtype=np.float32, order="C").reshape(-1, packed.in_channels)
     y = run_dynamic(rows, packed, reduce_range, relu)
     return without_gradient(y.reshape(*x.shape[:-1], packed.out_channels), x if x.requires_grad else None)
