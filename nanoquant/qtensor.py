@@ -279,14 +279,17 @@ def quantize(x: ArrayLike, qparams: QParams) -> QTensor:
     Raises ValueError on NaN. An image (four axes, per tensor) gets channels-last memory.
     """
     given, origin = (x.array, x if x.requires_grad else None) if isinstance(x, Tensor) else (x, None)
-    values = np.asarray(given, FLOAT)
-    view, order = values, None
-    if values.ndim == 4 and qparams.axis is None:
+    view = values = np.asarray(given, FLOAT)
+    order, image = None, values.ndim == 4 and qparams.axis is None
+    if image and not values.flags.c_contiguous:
         view, order = values.transpose(CHANNELS_LAST[4]), CHANNELS_FIRST[4]
     affine = _affine(qparams, view.shape, requested_isa())
     if affine is None:
         return QTensor(quantize_as(values, qparams), qparams, origin)
-    return computed(affine, pointer(FLOATS, np.ascontiguousarray(view)), order, qparams, origin)
+    q = computed(affine, pointer(FLOATS, np.ascontiguousarray(view)), order, qparams, origin)
+    if image and order is None:  # moved as bytes, not as floats
+        return q.with_values(q.channels_last().transpose(CHANNELS_FIRST[4]))
+    return q
 
 
 def quantize_per_tensor(x: ArrayLike, scale: float, zero_point: int, dtype: QDType) -> QTensor:

@@ -124,3 +124,16 @@ def test_going_backward_through_integers_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="backward through an int8 module.*QAT twin"):
         y.sum().backward()
     assert not nq.quantize_per_tensor(x, 0.5, 0, nq.quint8).detach().dequantize().requires_grad
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 1, 7, 9), (2, 5, 1, 1), (1, 20, 9, 9), (0, 3, 4, 4), (2, 3, 0, 4)])
+@pytest.mark.parametrize("dtype", [nq.quint8, nq.qint32])
+def test_images_are_quantized_in_any_order(shape: tuple[int, ...], dtype: nq.QDType) -> None:
+    x = np.random.default_rng(0).uniform(-1, 8, shape).astype(np.float32)
+    last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    for given in (x, last):
+        q = nq.quantize_per_tensor(given, 0.1, 10, dtype)
+        assert np.array_equal(q.values, np.rint(x * (1 / np.float32(0.1))) + 10)
+        assert q.values.transpose(0, 2, 3, 1).flags.c_contiguous
+        assert np.array_equal(q.channels_last(), q.values.transpose(0, 2, 3, 1))
+        assert np.array_equal(q.reshape(-1).reshape(shape).channels_last(), q.values.transpose(0, 2, 3, 1))

@@ -1,15 +1,17 @@
 """Where C finds an array's integers: images lie with their channels last, whatever the order of their axes.
 
-Before: `native`. After: `nanoquant.qtensor`.
+Before: `elementwise`. After: `nanoquant.qtensor`.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .elementwise import swap_axes
 from .native import pointer
 
 Order = tuple[int, ...] | None
@@ -49,4 +51,8 @@ class InMemory:
 
     def channels_last(self) -> NDArray[Any]:
         """The values as (batch, ..., channels), compact in memory; no copy if they lie so already."""
-        return np.ascontiguousarray(self.values.transpose(CHANNELS_LAST[self.values.ndim]))
+        values, shape = self.values, self.values.shape
+        view = values.transpose(CHANNELS_LAST[values.ndim])
+        if values.itemsize > 1 or not values.flags.c_contiguous or view.flags.c_contiguous:
+            return np.ascontiguousarray(view)
+        return swap_axes(values.reshape(*shape[:2], math.prod(shape[2:]))).reshape(view.shape)
