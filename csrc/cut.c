@@ -7,7 +7,6 @@
  *
  * Vectors that straddle two lines of the cache are stored at half speed, and NumPy's arrays start anywhere in a line. So
  * the first piece of a long row only leads to the next line, where all others start:
- *
  *     lines       |       |       |       |       |       |       |
  *     pieces          |---|---------------|---------------|--|
  *         <---early-->                                        what the first lacks */

@@ -133,10 +133,10 @@ static int range(const float *x, int64_t count, float *low, float *high) {
 }
 
 /* The includer's table. */
-#define NQ_ROWS(LOOK_UP)                                                                                               \
+#define NQ_ROWS(REQUANTIZE, LOOK_UP)                                                                                   \
     {                                                                                                                  \
         .quantize = quantize, .dequantize = dequantize,                                                                \
-        .point = {requantize, add, mul, scale_shift, clamp, LOOK_UP}, .max_window = max_window,                        \
+        .point = {REQUANTIZE, add, mul, scale_shift, clamp, LOOK_UP}, .max_window = max_window,                        \
         .average_window = average_window, .softmax = softmax, .layer_norm = layer_norm, .range = range,                \
         .sum_bytes = sum_bytes                                                                                         \
     }

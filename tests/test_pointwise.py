@@ -63,7 +63,7 @@ def assert_everywhere(wanted: np.ndarray, run: Any) -> None:
 # ---- element by element ----------------------------------------------------------------------------------------------
 
 
-@given(st.data(), counts, seeds)
+@given(st.data(), st.one_of(counts, st.integers(2047, 2049 + BLOCK)), seeds)
 def test_requantize(data: Any, count: int, seed: int) -> None:
     x, y = data.draw(grids()), data.draw(grids())
     limits = data.draw(limits_of(y))

@@ -9,4 +9,4 @@
 #include "../rows_norm.h"
 #include "../rows_pool.h"
 
-const nq_rows nq_rows_ref = NQ_ROWS(look_up);
+const nq_rows nq_rows_ref = NQ_ROWS(requantize, look_up);

@@ -34,8 +34,7 @@ const nq_feature nq_features[] = {
     {"sse4.1", has_sse41},     {"avx2", has_avx2},         {"fma", has_fma},
     {"avxvnni", nq_cpu_has_avxvnni},
     {"avx512f", has_avx512f},  {"avx512bw", has_avx512bw}, {"avx512dq", has_avx512dq},
-    {"avx512vl", has_avx512vl}, {"avx512vnni", has_avx512vnni},
-    {"avx512vbmi", has_avx512vbmi}, {NULL, NULL},
+    {"avx512vl", has_avx512vl}, {"avx512vnni", has_avx512vnni}, {"avx512vbmi", has_avx512vbmi}, {NULL, NULL},
 };
 
 #endif

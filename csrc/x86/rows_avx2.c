@@ -12,6 +12,6 @@ BEGIN_TARGET("avx2,fma")
 #include "../rows_pool.h"
 END_TARGET
 
-const nq_rows nq_rows_avx2 = NQ_ROWS(look_up);
+const nq_rows nq_rows_avx2 = NQ_ROWS(requantize, look_up);
 
 #endif

@@ -1,4 +1,4 @@
-/* rows_avx512.c: rows.h with the vocabulary of vec_avx512.h, 16 lanes; once more with faster look-ups, for CPUs with VNNI.
+/* rows_avx512.c: rows.h with the vocabulary of vec_avx512.h, 16 lanes; once more with faster tables, for CPUs with VNNI.
  *
  *     table   |  part 0  |  part 1  |  part 2  |  part 3  |      64 bytes each, in a register
  *              \__ low: bits 0-6 __/ \__ high: 0-6 ______/      bit 7 chooses */
@@ -43,7 +43,22 @@ static void look_up_fast(const nq_point *p, const nq_area *r) {
     (__builtin_cpu_supports("avx512vbmi") ? look_up_by_permutation : look_up)(p, r);
 }
 
-const nq_rows nq_rows_avx512 = NQ_ROWS(look_up);
-const nq_rows nq_rows_avx512vnni = NQ_ROWS(look_up_fast);
+/* Many bytes are requantized by a table of what becomes of each. */
+static void requantize_fast(const nq_point *p, const nq_area *r) {
+    enum { MANY = 2048 };
+    uint8_t bytes[256], table[256];
+    if (r->rows * r->columns >= MANY && __builtin_cpu_supports("avx512vbmi")) {
+        for (int i = 0; i < 256; i++)
+            bytes[i] = (uint8_t)i;
+        requantize(p, &(nq_area){.a = bytes, .b = bytes, .y = table, .rows = 1, .columns = 256});
+        nq_point known = *p;
+        known.table = table;
+        look_up_by_permutation(&known, r);
+    } else
+        requantize(p, r);
+}
+
+const nq_rows nq_rows_avx512 = NQ_ROWS(requantize, look_up);
+const nq_rows nq_rows_avx512vnni = NQ_ROWS(requantize_fast, look_up_fast);
 
 #endif
