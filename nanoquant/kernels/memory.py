@@ -14,11 +14,9 @@ from numpy.typing import NDArray
 from .elementwise import swap_axes
 from .native import pointer
 
-Order = tuple[int, ...] | None
-Memory = tuple[
-    Any, tuple[int, ...], Order
-]  # a C pointer, the shape there, and how its axes become the array's; None: as is
-
+Order = tuple[int, ...] | None  # how axes in memory become an array's; None: as they are
+Memory = tuple[Any, tuple[int, ...], Order]  # a C pointer, and the shape there
+MANY = 8192  # bytes that C transposes faster than NumPy
 CHANNELS_LAST = {2: (0, 1), 3: (0, 2, 1), 4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}  # logical axes, as they lie in memory
 CHANNELS_FIRST = {2: (0, 1), 3: (0, 2, 1), 4: (0, 3, 1, 2), 5: (0, 4, 1, 2, 3)}  # and back
 
@@ -53,6 +51,6 @@ class InMemory:
         """The values as (batch, ..., channels), compact in memory; no copy if they lie so already."""
         values, shape = self.values, self.values.shape
         view = values.transpose(CHANNELS_LAST[values.ndim])
-        if values.itemsize > 1 or not values.flags.c_contiguous or view.flags.c_contiguous:
+        if values.nbytes < MANY or values.itemsize > 1 or not values.flags.c_contiguous or view.flags.c_contiguous:
             return np.ascontiguousarray(view)
         return swap_axes(values.reshape(*shape[:2], math.prod(shape[2:]))).reshape(view.shape)
