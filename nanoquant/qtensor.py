@@ -28,7 +28,7 @@ from .autograd.tensor import Tensor, apply
 from .kernels import native
 from .kernels.elementwise import Call
 from .kernels.memory import CHANNELS_FIRST, CHANNELS_LAST, InMemory, Order
-from .kernels.native import FLOAT, FLOATS, empty, pointer, requested_isa
+from .kernels.native import FLOAT, FLOATS, asarray, contiguous, empty, pointer, requested_isa
 from .kernels.pooling import Adaptive
 from .per_tensor import columns, operation, per_tensor, pooling
 from .qparams import QParams
@@ -278,15 +278,17 @@ def quantize(x: ArrayLike, qparams: QParams) -> QTensor:
 
     Raises ValueError on NaN. An image (four axes, per tensor) gets channels-last memory.
     """
-    given, origin = (x.array, x if x.requires_grad else None) if isinstance(x, Tensor) else (x, None)
-    view = values = np.asarray(given, FLOAT)
-    order, image = None, values.ndim == 4 and qparams.axis is None
+    origin, order = None, None
+    if isinstance(x, Tensor):
+        origin, x = x if x.requires_grad else None, x.array
+    view = values = asarray(x, FLOAT)
+    image = values.ndim == 4 and qparams.axis is None
     if image and not values.flags.c_contiguous:
         view, order = values.transpose(CHANNELS_LAST[4]), CHANNELS_FIRST[4]
     affine = _affine(qparams, view.shape, requested_isa())
     if affine is None:
         return QTensor(quantize_as(values, qparams), qparams, origin)
-    q = computed(affine, pointer(FLOATS, np.ascontiguousarray(view)), order, qparams, origin)
+    q = computed(affine, pointer(FLOATS, contiguous(view)), order, qparams, origin)
     if image and order is None:  # moved as bytes, not as floats
         return q.with_values(q.channels_last().transpose(CHANNELS_FIRST[4]))
     return q

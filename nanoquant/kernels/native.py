@@ -139,7 +139,8 @@ def aligned(nbytes: int) -> NDArray[np.uint8]:
 
 pointer = ffi.from_buffer  # ("float[]", array), or (array) for char[]: to C-contiguous memory, which it keeps alive
 # Looked up once, since each costs a small call a percent or two.
-FLOATS, FLOAT, NULL, empty = ffi.typeof("float[]"), np.dtype(np.float32), ffi.NULL, np.empty
+FLOATS, FLOAT, NULL = ffi.typeof("float[]"), np.dtype(np.float32), ffi.NULL
+empty, asarray, contiguous = np.empty, np.asarray, np.ascontiguousarray
 _quantize, _dequantize = lib.nq_quantize, lib.nq_dequantize
 
 _memory = threading.local()
