@@ -23,6 +23,9 @@ typedef struct {
     const nq_gemm *g;
     const nq_isa *isa;
     int64_t panels, row_blocks;          /* per block of groups */
+    int64_t least_strips, wide_panels;   /* strips of a panel, but one more in the first ones */
+    int64_t item_panels;                 /* of an item with all rows; 1 if there are several blocks of rows */
+    int64_t block_inputs, block_outputs;
     uint8_t spread[NQ_SPREAD_QUADS][NQ_STRIP * NQ_QUAD];
 } plan;
 
@@ -55,47 +58,55 @@ static place next_row(const nq_gemm *g, place at, int64_t row) {
     return at;
 }
 
-static int64_t strip_bytes(const nq_packed *p) { return p->weight_bytes / ((int64_t)p->blocks * p->strips); }
+/* Rows first .. first + count - 1 of one panel; `start` is where the first lies. */
+static void run_panel(const plan *plan_, nq_tile *tile, int64_t panel, int64_t first, int64_t count, place start) {
+    const nq_gemm *g = plan_->g;
+    const nq_packed *p = g->packed;
+    const int64_t block = panel / plan_->panels, left_of = panel - block * plan_->panels;
+    const int64_t strip = left_of * plan_->least_strips + nq_min(left_of, plan_->wide_panels);
+    const int64_t strips = plan_->least_strips + (left_of < plan_->wide_panels);
+    const int64_t tiles = nq_ceil_div(count, plan_->isa->max_rows[strips]), least = count / tiles;
+    tile->weights = (const uint8_t *)p->weights + (block * p->strips + strip) * tile->strip_bytes;
+    tile->channel = (block * p->strips + strip) * NQ_STRIP;
+    tile->columns = nq_min(strips * NQ_STRIP, plan_->block_outputs - strip * NQ_STRIP);
+    const int64_t input = plan_->block_inputs * block;
+    const int64_t output = (block * plan_->block_outputs + strip * NQ_STRIP) * nq_element(g->epilogue);
+    place at = start;
+    for (int64_t i = 0, row = first; i < tiles; i++) {
+        tile->row_count = least + (i < count - least * tiles);
+        for (int64_t r = 0; r < tile->row_count; r++, row++) {
+            if (row > first)
+                at = next_row(g, at, row);
+            tile->rows[r] = at.in + input;
+            tile->out[r] = at.out + output;
+        }
+        if (p->zero_point)
+            for (int64_t r = 0; r < tile->row_count; r++)
+                tile->row_sum[r] = g->row_sums[block * g->rows + row - tile->row_count + r];
+        plan_->isa->gemm[p->spread ? 0 : strips][tile->row_count](tile);
+    }
+}
 
 static void run_item(void *context, int64_t item) {
     const plan *plan_ = context;
     const nq_gemm *g = plan_->g;
     const nq_packed *p = g->packed;
-    const int64_t row_block = item % plan_->row_blocks, panel = item / plan_->row_blocks % plan_->panels;
-    const int64_t block = item / plan_->row_blocks / plan_->panels;
-    const int64_t strip = panel * p->strips / plan_->panels, strips = (panel + 1) * p->strips / plan_->panels - strip;
+    const int64_t row_block = item % plan_->row_blocks, panel = item / plan_->row_blocks * plan_->item_panels;
     const int64_t first = row_block * g->rows / plan_->row_blocks;
     const int64_t count = (row_block + 1) * g->rows / plan_->row_blocks - first;
-    const int64_t tiles = nq_ceil_div(count, plan_->isa->max_rows[strips]);
-    const int64_t block_outputs = p->shape.out_channels / p->blocks;
+    const place start = find_row(g, first);
     nq_tile tile = {
         .taps = g->taps,
         .tap_count = p->taps,
         .quads = p->quads,
         .spread = p->spread ? plan_->spread : NULL,
-        .strip_bytes = strip_bytes(p),
+        .strip_bytes = p->weight_bytes / ((int64_t)p->blocks * p->strips),
         .pairs_fit = p->pairs_fit,
         .epilogue = g->epilogue,
         .zp_w = p->zero_point,
-        .channel = (block * p->strips + strip) * NQ_STRIP,
-        .columns = nq_min(strips * NQ_STRIP, block_outputs - strip * NQ_STRIP),
     };
-    tile.weights = (const uint8_t *)p->weights + (block * p->strips + strip) * tile.strip_bytes;
-    const int64_t input = p->shape.in_channels / p->blocks * block;
-    const int64_t output = (block * block_outputs + strip * NQ_STRIP) * nq_element(g->epilogue);
-    place at = before_row;
-    for (int64_t i = 0, row = first; i < tiles; i++) {
-        tile.row_count = count / tiles + (i < count % tiles);
-        for (int64_t r = 0; r < tile.row_count; r++, row++) {
-            at = next_row(g, at, row);
-            tile.rows[r] = at.in + input;
-            tile.out[r] = at.out + output;
-        }
-        if (p->zero_point)
-            for (int64_t r = 0; r < tile.row_count; r++)
-                tile.row_sum[r] = g->row_sums[block * g->rows + row - tile.row_count + r];
-        plan_->isa->gemm[p->spread ? 0 : strips][tile.row_count](&tile);
-    }
+    for (int64_t i = panel; i < nq_min(panel + plan_->item_panels, p->blocks * plan_->panels); i++)
+        run_panel(plan_, &tile, i, first, count, start);
 }
 
 /* row_sums[block][row]: what the weights' zero points are multiplied by. Reads the runs' own bytes and no more. */
@@ -110,7 +121,7 @@ static void sum_rows(void *context, int64_t chunk) {
             int32_t sum = 0;
             for (int64_t tap = 0; tap < p->taps; tap++)
                 sum += (int32_t)plan_->isa->rows->sum_bytes(
-                    at.in + g->taps[tap] + p->shape.in_channels / p->blocks * block, p->run);
+                    at.in + g->taps[tap] + plan_->block_inputs * block, p->run);
             g->row_sums[block * g->rows + row] = sum;
         }
     }
@@ -118,26 +129,34 @@ static void sum_rows(void *context, int64_t chunk) {
 
 void nq_gemm_run(const nq_gemm *g) {
     const nq_packed *p = g->packed;
-    plan plan_ = {.g = g, .isa = nq_find_isa(p->isa)};
     if (g->rows == 0 || p->strips == 0)
         return;
+    plan plan_ = {
+        .g = g,
+        .isa = nq_find_isa(p->isa),
+        .block_inputs = p->shape.in_channels / p->blocks,
+        .block_outputs = p->shape.out_channels / p->blocks,
+    };
     if (p->spread)
         nq_spread_pattern(p, plan_.spread);
+    const int64_t all_strips = (int64_t)p->blocks * p->strips;
     int64_t widest = NQ_MAX_STRIPS;
-    while (plan_.isa->max_rows[widest] == 0 || (widest > 1 && widest * strip_bytes(p) > PANEL_BYTES))
+    while (plan_.isa->max_rows[widest] == 0 || (widest > 1 && widest * p->weight_bytes > PANEL_BYTES * all_strips))
         widest--;
     plan_.panels = nq_ceil_div(p->strips, widest);
+    plan_.least_strips = p->strips / plan_.panels;
+    plan_.wide_panels = p->strips % plan_.panels;
     const int64_t width = nq_ceil_div(p->strips, plan_.panels);
     const int64_t panels = p->blocks * plan_.panels;
     const int64_t macs_per_row = width * NQ_STRIP * nq_max((int64_t)p->taps * p->quads * NQ_QUAD, 1);
     const int parallel = g->rows * panels * macs_per_row >= PARALLEL_MACS && nq_get_num_threads() > 1;
-    int64_t item_rows = nq_max(ITEM_MACS / macs_per_row, 1);
+    int64_t work = ITEM_MACS / macs_per_row;             /* of an item, in rows of one panel */
     if (parallel)                        /* enough items that no thread waits long for another's last one */
-        item_rows = nq_min(item_rows, nq_ceil_div(g->rows * panels, ITEMS_PER_THREAD * nq_get_num_threads()));
-    item_rows = nq_round_up(item_rows, plan_.isa->max_rows[width]);
-    plan_.row_blocks = nq_ceil_div(g->rows, item_rows);
+        work = nq_min(work, nq_ceil_div(g->rows * panels, ITEMS_PER_THREAD * nq_get_num_threads()));
+    plan_.item_panels = nq_max(work / g->rows, 1);
+    plan_.row_blocks = nq_ceil_div(g->rows, nq_round_up(nq_max(work, 1), plan_.isa->max_rows[width]));
 
     if (p->zero_point)
         nq_for(parallel, nq_ceil_div(g->rows, SUM_ROWS), sum_rows, &plan_);
-    nq_for(parallel, panels * plan_.row_blocks, run_item, &plan_);
+    nq_for(parallel, nq_ceil_div(panels, plan_.item_panels) * plan_.row_blocks, run_item, &plan_);
 }
