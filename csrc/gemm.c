@@ -58,32 +58,35 @@ static place next_row(const nq_gemm *g, place at, int64_t row) {
     return at;
 }
 
-/* Rows first .. first + count - 1 of one panel; `start` is where the first lies. */
-static void run_panel(const plan *plan_, nq_tile *tile, int64_t panel, int64_t first, int64_t count, place start) {
+/* Rows first .. first + count - 1 of one panel; `at` is the row before the first. */
+static void run_panel(const plan *plan_, nq_tile *tile, int64_t panel, int64_t first, int64_t count, place at) {
     const nq_gemm *g = plan_->g;
     const nq_packed *p = g->packed;
     const int64_t block = panel / plan_->panels, left_of = panel - block * plan_->panels;
     const int64_t strip = left_of * plan_->least_strips + nq_min(left_of, plan_->wide_panels);
     const int64_t strips = plan_->least_strips + (left_of < plan_->wide_panels);
-    const int64_t tiles = nq_ceil_div(count, plan_->isa->max_rows[strips]), least = count / tiles;
+    const int64_t tiles = nq_ceil_div(count, plan_->isa->max_rows[strips]), least = count / tiles, rest = count % tiles;
     tile->weights = (const uint8_t *)p->weights + (block * p->strips + strip) * tile->strip_bytes;
     tile->channel = (block * p->strips + strip) * NQ_STRIP;
     tile->columns = nq_min(strips * NQ_STRIP, plan_->block_outputs - strip * NQ_STRIP);
     const int64_t input = plan_->block_inputs * block;
     const int64_t output = (block * plan_->block_outputs + strip * NQ_STRIP) * nq_element(g->epilogue);
-    place at = start;
+    /* The last rows' tiles have strips of the panel's right neighbour fetched, one each. */
+    const int64_t ahead = first + count == g->rows ? nq_min(strips, p->strips - strip - strips) : 0;
+    nq_ukernel *const *kernels = plan_->isa->gemm[p->spread ? 0 : strips];
     for (int64_t i = 0, row = first; i < tiles; i++) {
-        tile->row_count = least + (i < count - least * tiles);
-        for (int64_t r = 0; r < tile->row_count; r++, row++) {
-            if (row > first)
-                at = next_row(g, at, row);
+        const int64_t rows = least + (i < rest);
+        for (int64_t r = 0; r < rows; r++) {
+            at = next_row(g, at, row + r);
             tile->rows[r] = at.in + input;
             tile->out[r] = at.out + output;
         }
-        if (p->zero_point)
-            for (int64_t r = 0; r < tile->row_count; r++)
-                tile->row_sum[r] = g->row_sums[block * g->rows + row - tile->row_count + r];
-        plan_->isa->gemm[p->spread ? 0 : strips][tile->row_count](tile);
+        for (int64_t r = 0; p->zero_point && r < rows; r++)
+            tile->row_sum[r] = g->row_sums[block * g->rows + row + r];
+        row += rows;
+        tile->row_count = rows;
+        tile->ahead = i < ahead ? tile->weights + (strips + i) * tile->strip_bytes : NULL;
+        kernels[rows](tile);
     }
 }
 
@@ -94,17 +97,17 @@ static void run_item(void *context, int64_t item) {
     const int64_t row_block = item % plan_->row_blocks, panel = item / plan_->row_blocks * plan_->item_panels;
     const int64_t first = row_block * g->rows / plan_->row_blocks;
     const int64_t count = (row_block + 1) * g->rows / plan_->row_blocks - first;
-    const place start = find_row(g, first);
-    nq_tile tile = {
-        .taps = g->taps,
-        .tap_count = p->taps,
-        .quads = p->quads,
-        .spread = p->spread ? plan_->spread : NULL,
-        .strip_bytes = p->weight_bytes / ((int64_t)p->blocks * p->strips),
-        .pairs_fit = p->pairs_fit,
-        .epilogue = g->epilogue,
-        .zp_w = p->zero_point,
-    };
+    place start = find_row(g, first);
+    start = (place){start.in - g->in_stride[3], start.out - g->out_stride[3], start.left + 1};
+    nq_tile tile;                        /* zeros for the rest would cost as much as a small tile */
+    tile.taps = g->taps;
+    tile.tap_count = p->taps;
+    tile.quads = p->quads;
+    tile.spread = p->spread ? plan_->spread : NULL;
+    tile.strip_bytes = p->weight_bytes / ((int64_t)p->blocks * p->strips);
+    tile.pairs_fit = p->pairs_fit;
+    tile.epilogue = g->epilogue;
+    tile.zp_w = p->zero_point;
     for (int64_t i = panel; i < nq_min(panel + plan_->item_panels, p->blocks * plan_->panels); i++)
         run_panel(plan_, &tile, i, first, count, start);
 }

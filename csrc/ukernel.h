@@ -60,6 +60,7 @@ typedef struct {
     const uint8_t (*spread)[NQ_STRIP * NQ_QUAD];         /* [quads], indices below NQ_SPREAD; or NULL */
     const uint8_t *weights;      /* of the tile's first strip */
     int64_t strip_bytes;
+    const uint8_t *ahead;        /* strip_bytes that are wanted next: the tile may prefetch them */
     int pairs_fit;               /* of the packed weights */
     const nq_epilogue *epilogue;
     const int32_t *zp_w;         /* packed tables' zero points, or NULL: then row_sum is not read */

@@ -55,6 +55,27 @@ INLINE void add_row(const nq_tile *t, __m512i acc[][TILE_STRIPS], const int stri
     }
 }
 
+/* All taps, and of `ahead`, if it is not NULL, one line for each quad: a line takes about as long from the third-level cache
+ * as a tile's products of a quad. */
+INLINE void add_taps(const nq_tile *t, const uint8_t *ahead, __m512i acc[][TILE_STRIPS], const int rows, const int strips,
+                     const int phases) {
+    const uint8_t *w = t->weights;
+    for (int64_t tap = 0; tap < t->tap_count; tap++) {
+        const uint8_t *a[NQ_MAX_ROWS];
+        UNROLL for (int i = 0; i < rows; i++)
+            a[i] = t->rows[i] + t->taps[tap];
+        const int64_t end = 4 * t->quads;
+        int64_t k = 0;
+        for (; k + 4 * phases <= end; k += 4 * phases, w += 64 * phases) {
+            if (ahead)
+                _mm_prefetch(ahead + (w - t->weights), _MM_HINT_T1);
+            add_quads(t, a, k, w, acc, rows, strips, phases);
+        }
+        for (; phases > 1 && k < end; k += 4, w += 64)
+            add_quads(t, a, k, w, acc, rows, strips, 1);
+    }
+}
+
 INLINE void add_products(const nq_tile *t, __m512i acc[][TILE_STRIPS], const int rows, const int strips) {
     if (rows == 1) {
         add_row(t, acc, strips);
@@ -63,18 +84,10 @@ INLINE void add_products(const nq_tile *t, __m512i acc[][TILE_STRIPS], const int
     const int phases = rows * strips >= 8 ? 1 : rows * strips >= 4 ? 2 : 4, cells = rows * strips;
     UNROLL for (int n = cells; n < phases * cells; n++)
         acc[n / strips][n % strips] = _mm512_setzero_si512();
-    const uint8_t *w = t->weights;
-    for (int64_t tap = 0; tap < t->tap_count; tap++) {
-        const uint8_t *a[NQ_MAX_ROWS];
-        UNROLL for (int i = 0; i < rows; i++)
-            a[i] = t->rows[i] + t->taps[tap];
-        const int64_t end = 4 * t->quads;
-        int64_t k = 0;
-        for (; k + 4 * phases <= end; k += 4 * phases, w += 64 * phases)
-            add_quads(t, a, k, w, acc, rows, strips, phases);
-        for (; phases > 1 && k < end; k += 4, w += 64)
-            add_quads(t, a, k, w, acc, rows, strips, 1);
-    }
+    if (cells >= 16 && t->ahead)
+        add_taps(t, t->ahead, acc, rows, strips, phases);
+    else
+        add_taps(t, NULL, acc, rows, strips, phases);
     UNROLL for (int n = cells; n < phases * cells; n++)
         acc[n % cells / strips][n % strips] =
             _mm512_add_epi32(acc[n % cells / strips][n % strips], acc[n / strips][n % strips]);
