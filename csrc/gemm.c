@@ -11,8 +11,8 @@
  *                   +-------------+-------------+----------+
  *
  * A panel is as many strips as the micro-kernel's widest tile, unless their weights would not stay in the second-level
- * cache. Items walk down a panel first, so that they do, while the rows stream by. There is no blocking over the sum: the
- * tile keeps it in registers.
+ * cache. Items walk down a panel first, so that they do, while the rows stream by; if rows are few, an item is several
+ * panels. There is no blocking over the sum: the tile keeps it in registers.
  *
  * Rows are dealt out evenly: 49 rows for a tile of at most 6 become 4 tiles of 6 and 5 of 5, not 8 of 6 and one of 1. */
 #include "framework.h"
@@ -25,6 +25,7 @@ typedef struct {
     int64_t panels, row_blocks;          /* per block of groups */
     int64_t least_strips, wide_panels;   /* strips of a panel, but one more in the first ones */
     int64_t item_panels;                 /* of an item with all rows; 1 if there are several blocks of rows */
+    int64_t next_panel;                  /* how much further on a thread's next panel lies, as a rule */
     int64_t block_inputs, block_outputs;
     uint8_t spread[NQ_SPREAD_QUADS][NQ_STRIP * NQ_QUAD];
 } plan;
@@ -71,8 +72,9 @@ static void run_panel(const plan *plan_, nq_tile *tile, int64_t panel, int64_t f
     tile->columns = nq_min(strips * NQ_STRIP, plan_->block_outputs - strip * NQ_STRIP);
     const int64_t input = plan_->block_inputs * block;
     const int64_t output = (block * plan_->block_outputs + strip * NQ_STRIP) * nq_element(g->epilogue);
-    /* The last rows' tiles have strips of the panel's right neighbour fetched, one each. */
-    const int64_t ahead = first + count == g->rows ? nq_min(strips, p->strips - strip - strips) : 0;
+    /* The panel's last rows have strips of the thread's next panel fetched, one for each tile. */
+    const int64_t next = plan_->next_panel * strips;
+    const int64_t ahead = first + count == g->rows ? nq_min(strips, p->strips - strip - next) : 0;
     nq_ukernel *const *kernels = plan_->isa->gemm[p->spread ? 0 : strips];
     for (int64_t i = 0, row = first; i < tiles; i++) {
         const int64_t rows = least + (i < rest);
@@ -85,7 +87,7 @@ static void run_panel(const plan *plan_, nq_tile *tile, int64_t panel, int64_t f
             tile->row_sum[r] = g->row_sums[block * g->rows + row + r];
         row += rows;
         tile->row_count = rows;
-        tile->ahead = i < ahead ? tile->weights + (strips + i) * tile->strip_bytes : NULL;
+        tile->ahead = i < ahead ? tile->weights + (next + i) * tile->strip_bytes : NULL;
         kernels[rows](tile);
     }
 }
@@ -158,6 +160,7 @@ void nq_gemm_run(const nq_gemm *g) {
         work = nq_min(work, nq_ceil_div(g->rows * panels, ITEMS_PER_THREAD * nq_get_num_threads()));
     plan_.item_panels = nq_max(work / g->rows, 1);
     plan_.row_blocks = nq_ceil_div(g->rows, nq_round_up(nq_max(work, 1), plan_.isa->max_rows[width]));
+    plan_.next_panel = parallel && plan_.row_blocks * plan_.item_panels == 1 ? nq_get_num_threads() : 1;
 
     if (p->zero_point)
         nq_for(parallel, nq_ceil_div(g->rows, SUM_ROWS), sum_rows, &plan_);
