@@ -48,20 +48,23 @@ static place find_row(const nq_gemm *g, int64_t row) {
     return at;
 }
 
-static const place before_row = {.left = 1};
-
-/* Where `row` lies, if `at` is the row before it, or before_row: two additions, and divisions where a line ends. */
-static place next_row(const nq_gemm *g, place at, int64_t row) {
-    if (--at.left == 0)
-        return find_row(g, row);
-    at.in += g->in_stride[3];
-    at.out += g->out_stride[3];
-    return at;
+/* Where `count` rows from `row` on lie, if `at` is the first one's place, or {0}: additions, and divisions where a line ends.
+ * Then it is the place of the row after them, or has none left. */
+static inline void find_rows(const nq_gemm *g, place *at, int64_t row, int64_t count, const uint8_t **in, uint8_t **out) {
+    for (int64_t r = 0; r < count;) {
+        if (at->left == 0)
+            *at = find_row(g, row + r);
+        const int64_t end = nq_min(count, r + at->left);
+        for (at->left -= end - r; r < end; r++, at->in += g->in_stride[3], at->out += g->out_stride[3]) {
+            in[r] = at->in;
+            out[r] = at->out;
+        }
+    }
 }
 
-/* Rows first .. first + count - 1 of one panel; `at` is the row before the first. */
-static void run_panel(const plan *plan_, nq_tile *tile, int64_t panel, int64_t first, int64_t count, place at) {
-    const nq_gemm *g = plan_->g;
+/* Rows first .. first + count - 1 of one panel; `at` is the first one's place in the caller's arrays. `g` is a copy, whose
+ * arrays begin at the panel's columns. */
+static void run_panel(const plan *plan_, nq_gemm *g, nq_tile *tile, int64_t panel, int64_t first, int64_t count, place at) {
     const nq_packed *p = g->packed;
     const int64_t block = panel / plan_->panels, left_of = panel - block * plan_->panels;
     const int64_t strip = left_of * plan_->least_strips + nq_min(left_of, plan_->wide_panels);
@@ -72,17 +75,17 @@ static void run_panel(const plan *plan_, nq_tile *tile, int64_t panel, int64_t f
     tile->columns = nq_min(strips * NQ_STRIP, plan_->block_outputs - strip * NQ_STRIP);
     const int64_t input = plan_->block_inputs * block;
     const int64_t output = (block * plan_->block_outputs + strip * NQ_STRIP) * nq_element(g->epilogue);
+    g->base = plan_->g->base + input;
+    g->out = plan_->g->out + output;
+    at.in += input;
+    at.out += output;
     /* The panel's last rows have strips of the thread's next panel fetched, one for each tile. */
     const int64_t next = plan_->next_panel * strips;
     const int64_t ahead = first + count == g->rows ? nq_min(strips, p->strips - strip - next) : 0;
     nq_ukernel *const *kernels = plan_->isa->gemm[p->spread ? 0 : strips];
     for (int64_t i = 0, row = first; i < tiles; i++) {
         const int64_t rows = least + (i < rest);
-        for (int64_t r = 0; r < rows; r++) {
-            at = next_row(g, at, row + r);
-            tile->rows[r] = at.in + input;
-            tile->out[r] = at.out + output;
-        }
+        find_rows(g, &at, row, rows, tile->rows, tile->out);
         for (int64_t r = 0; p->zero_point && r < rows; r++)
             tile->row_sum[r] = g->row_sums[block * g->rows + row + r];
         row += rows;
@@ -99,8 +102,8 @@ static void run_item(void *context, int64_t item) {
     const int64_t row_block = item % plan_->row_blocks, panel = item / plan_->row_blocks * plan_->item_panels;
     const int64_t first = row_block * g->rows / plan_->row_blocks;
     const int64_t count = (row_block + 1) * g->rows / plan_->row_blocks - first;
-    place start = find_row(g, first);
-    start = (place){start.in - g->in_stride[3], start.out - g->out_stride[3], start.left + 1};
+    const place start = find_row(g, first);
+    nq_gemm shifted = *g;
     nq_tile tile;                        /* zeros for the rest would cost as much as a small tile */
     tile.taps = g->taps;
     tile.tap_count = p->taps;
@@ -111,7 +114,7 @@ static void run_item(void *context, int64_t item) {
     tile.epilogue = g->epilogue;
     tile.zp_w = p->zero_point;
     for (int64_t i = panel; i < nq_min(panel + plan_->item_panels, p->blocks * plan_->panels); i++)
-        run_panel(plan_, &tile, i, first, count, start);
+        run_panel(plan_, &shifted, &tile, i, first, count, start);
 }
 
 /* row_sums[block][row]: what the weights' zero points are multiplied by. Reads the runs' own bytes and no more. */
@@ -119,15 +122,18 @@ static void sum_rows(void *context, int64_t chunk) {
     const plan *plan_ = context;
     const nq_gemm *g = plan_->g;
     const nq_packed *p = g->packed;
-    place at = before_row;
-    for (int64_t row = chunk * SUM_ROWS; row < nq_min(g->rows, (chunk + 1) * SUM_ROWS); row++) {
-        at = next_row(g, at, row);
+    const int64_t first = chunk * SUM_ROWS, count = nq_min(g->rows - first, SUM_ROWS);
+    const uint8_t *in[SUM_ROWS];
+    uint8_t *out[SUM_ROWS];
+    place at = {0};
+    find_rows(g, &at, first, count, in, out);
+    for (int64_t i = 0; i < count; i++) {
         for (int64_t block = 0; block < p->blocks; block++) {
             int32_t sum = 0;
             for (int64_t tap = 0; tap < p->taps; tap++)
                 sum += (int32_t)plan_->isa->rows->sum_bytes(
-                    at.in + g->taps[tap] + plan_->block_inputs * block, p->run);
-            g->row_sums[block * g->rows + row] = sum;
+                    in[i] + g->taps[tap] + plan_->block_inputs * block, p->run);
+            g->row_sums[block * g->rows + first + i] = sum;
         }
     }
 }
