@@ -48,9 +48,10 @@ static place find_row(const nq_gemm *g, int64_t row) {
     return at;
 }
 
-/* Where `count` rows from `row` on lie, if `at` is the first one's place, or {0}: additions, and divisions where a line ends.
- * Then it is the place of the row after them, or has none left. */
-static inline void find_rows(const nq_gemm *g, place *at, int64_t row, int64_t count, const uint8_t **in, uint8_t **out) {
+/* Where `count` rows from `row` on lie, if `at` is the first one's place, or {0}: additions, and divisions where a line
+ * ends. Then it is the place of the row after them, or has none left. */
+static inline void find_rows(const nq_gemm *g, place *at, int64_t row, int64_t count, const uint8_t **in,
+                             uint8_t **out) {
     for (int64_t r = 0; r < count;) {
         if (at->left == 0)
             *at = find_row(g, row + r);
@@ -127,15 +128,13 @@ static void sum_rows(void *context, int64_t chunk) {
     uint8_t *out[SUM_ROWS];
     place at = {0};
     find_rows(g, &at, first, count, in, out);
-    for (int64_t i = 0; i < count; i++) {
+    for (int64_t i = 0; i < count; i++)
         for (int64_t block = 0; block < p->blocks; block++) {
             int32_t sum = 0;
             for (int64_t tap = 0; tap < p->taps; tap++)
-                sum += (int32_t)plan_->isa->rows->sum_bytes(
-                    in[i] + g->taps[tap] + plan_->block_inputs * block, p->run);
+                sum += (int32_t)plan_->isa->rows->sum_bytes(in[i] + g->taps[tap] + plan_->block_inputs * block, p->run);
             g->row_sums[block * g->rows + first + i] = sum;
         }
-    }
 }
 
 void nq_gemm_run(const nq_gemm *g) {

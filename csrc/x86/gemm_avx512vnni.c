@@ -8,7 +8,9 @@
  * An accumulator is ready again after 4 or 5 cycles, in which up to 10 products could start. A small tile takes two or four
  * quads at a time, each into accumulators of its own:
  *
- *     1 x 4:   acc[0][0..3] += quad 0    acc[1][0..3] += quad 1    | acc[0][0..3] += quad 2 ...   at the end acc[0] += acc[1] */
+ *     2 x 2:   acc[0..1] += quad 0    acc[2..3] += quad 1    | acc[0..1] += quad 2 ...    at the end they are added
+ *
+ * A lone row takes four, and one strip after the other. */
 #include "x86.h"
 
 #if defined(__x86_64__)
@@ -38,7 +40,7 @@ INLINE void add_quads(const nq_tile *t, const uint8_t *const *a, int64_t k, cons
     }
 }
 
-/* One row: strip after strip, so that the weights are one stream, which comes from far faster than four. */
+/* One row, whose weights come from far: as one stream, strip after strip, they come faster than as four. */
 INLINE void add_row(const nq_tile *t, __m512i acc[][TILE_STRIPS], const int strips) {
     UNROLL for (int j = 0; j < strips; j++) {
         const uint8_t *w = t->weights + j * t->strip_bytes;
@@ -55,10 +57,10 @@ INLINE void add_row(const nq_tile *t, __m512i acc[][TILE_STRIPS], const int stri
     }
 }
 
-/* All taps, and of `ahead`, if it is not NULL, one line for each quad: a line takes about as long from the third-level cache
- * as a tile's products of a quad. */
-INLINE void add_taps(const nq_tile *t, const uint8_t *ahead, __m512i acc[][TILE_STRIPS], const int rows, const int strips,
-                     const int phases) {
+/* All taps, and of `ahead`, if it is not NULL, a line for each quad: from the third-level cache it takes no longer than a
+ * quad's products. */
+INLINE void add_taps(const nq_tile *t, const uint8_t *ahead, __m512i acc[][TILE_STRIPS], const int rows,
+                     const int strips, const int phases) {
     const uint8_t *w = t->weights;
     for (int64_t tap = 0; tap < t->tap_count; tap++) {
         const uint8_t *a[NQ_MAX_ROWS];
