@@ -78,8 +78,7 @@ static void run_panel(const plan *plan_, nq_gemm *g, nq_tile *tile, int64_t pane
     const int64_t output = (block * plan_->block_outputs + strip * NQ_STRIP) * nq_element(g->epilogue);
     g->base = plan_->g->base + input;
     g->out = plan_->g->out + output;
-    at.in += input;
-    at.out += output;
+    at = (place){at.in + input, at.out + output, at.left};
     /* The panel's last rows have strips of the thread's next panel fetched, one for each tile. */
     const int64_t next = plan_->next_panel * strips;
     const int64_t ahead = first + count == g->rows ? nq_min(strips, p->strips - strip - next) : 0;
@@ -141,12 +140,8 @@ void nq_gemm_run(const nq_gemm *g) {
     const nq_packed *p = g->packed;
     if (g->rows == 0 || p->strips == 0)
         return;
-    plan plan_ = {
-        .g = g,
-        .isa = nq_find_isa(p->isa),
-        .block_inputs = p->shape.in_channels / p->blocks,
-        .block_outputs = p->shape.out_channels / p->blocks,
-    };
+    plan plan_ = {.g = g, .isa = nq_find_isa(p->isa), .block_inputs = p->shape.in_channels / p->blocks,
+                  .block_outputs = p->shape.out_channels / p->blocks};
     if (p->spread)
         nq_spread_pattern(p, plan_.spread);
     const int64_t all_strips = (int64_t)p->blocks * p->strips;

@@ -79,14 +79,12 @@ INLINE void add_taps(const nq_tile *t, const uint8_t *ahead, __m512i acc[][TILE_
 }
 
 INLINE void add_products(const nq_tile *t, __m512i acc[][TILE_STRIPS], const int rows, const int strips) {
-    if (rows == 1) {
-        add_row(t, acc, strips);
-        return;
-    }
-    const int phases = rows * strips >= 8 ? 1 : rows * strips >= 4 ? 2 : 4, cells = rows * strips;
+    const int cells = rows * strips, phases = rows == 1 || cells >= 8 ? 1 : cells >= 4 ? 2 : 4;
     UNROLL for (int n = cells; n < phases * cells; n++)
         acc[n / strips][n % strips] = _mm512_setzero_si512();
-    if (cells >= 16 && t->ahead)
+    if (rows == 1)
+        add_row(t, acc, strips);
+    else if (cells >= 16 && t->ahead)
         add_taps(t, t->ahead, acc, rows, strips, phases);
     else
         add_taps(t, NULL, acc, rows, strips, phases);
