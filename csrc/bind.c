@@ -127,6 +127,15 @@ static nq_status bind_channel(const nq_binding *b, const nq_epilogue *e, int64_t
     return NQ_OK;
 }
 
+/* Whether nothing in form A or B exceeds 32000 in the end, nor float on the way, for accumulators up to `acc`. */
+static int is_narrow(const nq_epilogue *e, const channel_entry *entry, double acc) {
+    const double badd = fabs((double)entry->badd), mul = entry->mul;
+    if (e->form == NQ_FORM_A)
+        return (acc + badd * e->pre) * mul <= 32000.0;
+    const double units = acc * e->pre, real = units * mul + badd;
+    return e->form == NQ_FORM_B && units < FLT_MAX / 2 && real < FLT_MAX / 2 && real * e->post + fabs(e->offset) <= 32000.0;
+}
+
 /* Entry i of the tables, which is the channel's. */
 static nq_status bind_entry(const nq_packed *p, const nq_binding *b, nq_epilogue *e, int64_t channel, int64_t i) {
     channel_entry entry;
@@ -135,8 +144,10 @@ static nq_status bind_entry(const nq_packed *p, const nq_binding *b, nq_epilogue
         return status;
     const int64_t bias_q = entry.bias_q;
     /* |acc| <= 255 sum|q_w - z_w| + |bias|, since |q_x - z_x| <= 255 */
-    if (255 * p->magnitude[channel] + (bias_q < 0 ? -bias_q : bias_q) > INT32_MAX)
+    const int64_t largest = 255 * p->magnitude[channel] + (bias_q < 0 ? -bias_q : bias_q);
+    if (largest > INT32_MAX)
         return NQ_ACCUMULATOR;
+    e->narrow &= is_narrow(e, &entry, (double)largest);
     e->badd[i] = entry.badd;
     e->mul[i] = entry.mul;
     e->multiplier[i] = entry.multiplier;
@@ -150,6 +161,7 @@ nq_status nq_bind(const nq_packed *p, const nq_binding *b, nq_epilogue *e, int32
     if (!binding_is_sane(b))
         return NQ_BAD_ARGUMENT;
     bind_outputs(b, e);
+    e->narrow = e->form <= NQ_FORM_B;
     if (!is_scale(b->x_scale) || (b->profile == NQ_ONEDNN && !is_scale(e->pre)))
         return NQ_BAD_SCALE;
     if (e->form < NQ_FORM_ACCUMULATOR && (!is_scale(b->y_scale) || (e->form == NQ_FORM_B && !is_scale(e->post))))

@@ -217,6 +217,11 @@ static nq_gemm product_of(const geometry *g, int phase, int64_t images, const ui
     }
     m.in_stride[0] = in_size;
     m.out_stride[0] = out_size;
+    for (int a = 1; a >= 0 && m.in_stride[a + 1] == m.out_size[2] * m.in_stride[3] &&
+                    m.out_stride[a + 1] == m.out_size[2] * m.out_stride[3]; a--) {
+        m.out_size[2] *= m.out_size[a];  /* lines that follow each other without a gap are one */
+        m.out_size[a] = 1;
+    }
     m.tail_row = m.rows;
     for (int64_t tap = 0; tap < p->taps && p->taps > 1; tap++)       /* a single run starts at the row's base */
         taps[tap] = tap_offset(g, &f, p->taps, tap);

@@ -14,14 +14,17 @@
  * cache. Items walk down a panel first, so that they do, while the rows stream by; if rows are few, an item is several
  * panels. There is no blocking over the sum: the tile keeps it in registers.
  *
- * Rows are dealt out evenly: 49 rows for a tile of at most 6 become 4 tiles of 6 and 5 of 5, not 8 of 6 and one of 1. */
+ * Rows are dealt out evenly: 49 rows for a tile of at most 6 become 4 tiles of 6 and 5 of 5, not 8 of 6 and one of 1. Long
+ * lines of rows are not dealt out, but go in series. */
 #include "framework.h"
 
 enum { ITEM_MACS = 1 << 22, PANEL_BYTES = 1 << 18, PARALLEL_MACS = 1 << 20, ITEMS_PER_THREAD = 4, SUM_ROWS = 64 };
+enum { LONG_LINE = 24 };                 /* in rows */
 
 typedef struct {
     const nq_gemm *g;
     const nq_isa *isa;
+    int in_series;                       /* possible, and worth it: lines are long */
     int64_t panels, row_blocks;          /* per block of groups */
     int64_t least_strips, wide_panels;   /* strips of a panel, but one more in the first ones */
     int64_t item_panels;                 /* of an item with all rows; 1 if there are several blocks of rows */
@@ -63,6 +66,29 @@ static inline void find_rows(const nq_gemm *g, place *at, int64_t row, int64_t c
     }
 }
 
+/* What run_panel does, in series, as far as rows are equally far apart. A tile takes a line's rest, and more if it can. */
+static void run_series(const plan *plan_, const nq_gemm *g, nq_tile *tile, int64_t strips, int64_t first, int64_t count,
+                       place at) {
+    const int64_t step = plan_->isa->series_rows[strips], most = plan_->isa->max_rows[strips];
+    for (int64_t row = first; row < first + count; row += tile->row_count) {
+        if (at.left == 0)
+            at = find_row(g, row);
+        const int64_t line = nq_min(at.left, first + count - row), rest = line % step;
+        const int64_t rows = line - rest - (rest > 0 && rest + step <= most ? step : 0);
+        if (rows < 2 * step) {
+            tile->row_count = nq_min(line, most);
+            find_rows(g, &at, row, tile->row_count, tile->rows, tile->out);
+            plan_->isa->gemm[strips][tile->row_count](tile);
+            continue;
+        }
+        tile->rows[0] = at.in;
+        tile->out[0] = at.out;
+        tile->row_count = rows;
+        plan_->isa->series[strips](tile);
+        at = (place){at.in + rows * g->in_stride[3], at.out + rows * g->out_stride[3], at.left - rows};
+    }
+}
+
 /* Rows first .. first + count - 1 of one panel; `at` is the first one's place in the caller's arrays. `g` is a copy, whose
  * arrays begin at the panel's columns. */
 static void run_panel(const plan *plan_, nq_gemm *g, nq_tile *tile, int64_t panel, int64_t first, int64_t count, place at) {
@@ -82,6 +108,11 @@ static void run_panel(const plan *plan_, nq_gemm *g, nq_tile *tile, int64_t pane
     /* The panel's last rows have strips of the thread's next panel fetched, one for each tile. */
     const int64_t next = plan_->next_panel * strips;
     const int64_t ahead = first + count == g->rows ? nq_min(strips, p->strips - strip - next) : 0;
+    if (plan_->in_series) {
+        tile->ahead = ahead > 0 ? tile->weights + next * tile->strip_bytes : NULL;
+        run_series(plan_, g, tile, strips, first, count, at);
+        return;
+    }
     nq_ukernel *const *kernels = plan_->isa->gemm[p->spread ? 0 : strips];
     for (int64_t i = 0, row = first; i < tiles; i++) {
         const int64_t rows = least + (i < rest);
@@ -113,6 +144,8 @@ static void run_item(void *context, int64_t item) {
     tile.pairs_fit = p->pairs_fit;
     tile.epilogue = g->epilogue;
     tile.zp_w = p->zero_point;
+    tile.row_stride = g->in_stride[3];
+    tile.out_stride = g->out_stride[3];
     for (int64_t i = panel; i < nq_min(panel + plan_->item_panels, p->blocks * plan_->panels); i++)
         run_panel(plan_, &shifted, &tile, i, first, count, start);
 }
@@ -145,7 +178,9 @@ void nq_gemm_run(const nq_gemm *g) {
     if (p->spread)
         nq_spread_pattern(p, plan_.spread);
     const int64_t all_strips = (int64_t)p->blocks * p->strips;
-    int64_t widest = NQ_MAX_STRIPS;
+    plan_.in_series = plan_.isa->series_rows[1] && g->epilogue->narrow && !p->zero_point && !p->spread &&
+                      p->quads >= NQ_SERIES_QUADS && g->out_size[2] >= LONG_LINE;
+    int64_t widest = plan_.in_series ? NQ_SERIES_STRIPS : NQ_MAX_STRIPS;
     while (plan_.isa->max_rows[widest] == 0 || (widest > 1 && widest * p->weight_bytes > PANEL_BYTES * all_strips))
         widest--;
     plan_.panels = nq_ceil_div(p->strips, widest);

@@ -212,6 +212,7 @@ typedef struct {
     int32_t zero_point;      /* of y, as uint8; in form B what is left of it beyond `offset` */
     float lo, hi;            /* clamp, relative to that */
     float pre, post, offset; /* forms A, B and D */
+    int32_t narrow;          /* 1: of form A or B, and before it is clamped, |y - zero_point| never exceeds 32000 */
     int32_t *init;           /* [table_length] accumulators start here: bias - zp_x * col_offset */
     float *badd, *mul;       /* [table_length] */
     int32_t *multiplier, *shift;         /* [table_length], form C */

@@ -68,9 +68,17 @@ typedef struct {
     int64_t channel;             /* the tile's first entry in the epilogue's tables */
     int64_t columns;             /* channels to store: more than 16 * (strips - 1), at most 16 * strips */
     uint8_t *out[NQ_MAX_ROWS];   /* where each row's first column is stored */
+    int64_t row_stride, out_stride;      /* of a series: from each row to the next */
 } nq_tile;
 
 typedef void nq_ukernel(const nq_tile *tile);
+
+/* A series is many tiles below each other in one call, so that they overlap. Its rows, any multiple of the instruction set's
+ * series_rows, are equally far apart: only rows[0] and out[0] are read. The epilogue is `narrow`, zp_w and spread are NULL. */
+enum {
+    NQ_SERIES_STRIPS = 2,        /* at most */
+    NQ_SERIES_QUADS = 3          /* at least, in a run */
+};
 
 /* Depthwise: every channel has a filter of its own, so that nothing is shared along a row of the product; vectors run
  * along channels, which are contiguous. A depthwise kernel computes a segment of an output line for one span of
@@ -210,6 +218,8 @@ typedef struct {
 
     int max_rows[NQ_MAX_STRIPS + 1];                         /* tallest tile for each width; 0: no such width */
     nq_ukernel *gemm[NQ_MAX_STRIPS + 1][NQ_MAX_ROWS + 1];    /* [strips][rows]; [0]: one strip, spread */
+    nq_ukernel *series[NQ_SERIES_STRIPS + 1];                /* [strips] */
+    int series_rows[NQ_SERIES_STRIPS + 1];                   /* 0: no series */
     const nq_depthwise *depthwise;       /* NULL: the product serves */
     nq_interleaver *interleave;          /* NULL: patches.c copies pixels one by one */
 

@@ -11,6 +11,7 @@ import os
 import re
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,28 @@ def test_every_tile_edge(rows: int) -> None:
                 )  # fmt: skip
                 profiles = Profile.fbgemm, Profile(1 + (number + rows) % (len(Profile) - 1))
                 compare(layer, profiles, [OUTPUTS[1], OUTPUTS[4]])
+
+
+@pytest.mark.parametrize("columns", [1, 16, 17, 31, 32, 33, 48, 64, 80])
+def test_long_lines(columns: int) -> None:
+    """Rows enough for a series of tiles, with what is left over, under every epilogue; a line of them, and padded lines."""
+    for number, rows in enumerate((24, 25, 31, 32, 39, 60)):
+        line = Layer(
+            seed=columns, batch=1 + number % 2, size=(rows,), groups=1 + number // 4, inputs=(9, 12, 13, 16, 63, 64)[number],
+            outputs=columns, kernel=(1,), stride=(1,), padding=(0,), dilation=(1,), extreme=number % 3 == 0,
+            signed=number % 2 == 1, asymmetric=False, per_channel=number % 4 < 2, bias=True, relu=number == 2,
+        )  # fmt: skip
+        image = replace(
+            line,
+            size=(3 + number, 27),
+            inputs=5,
+            kernel=(3, 3),
+            stride=(1, 1),
+            padding=(number % 3, 1),
+            dilation=(1, 1),
+        )
+        for layer in (line, image, replace(image, kernel=(1, 1), inputs=12, padding=(0, 0))):
+            compare(layer, Profile, OUTPUTS)
 
 
 @pytest.mark.parametrize("kernel", [(3, 3), (5, 5), (1, 7)])

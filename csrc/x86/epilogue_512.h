@@ -59,16 +59,21 @@ INLINE __m512i multiply_once_rounded(__m512i acc, __m512i multiplier, __m512i sh
         round_once(multiply_odd(acc, multiplier), _mm512_srli_epi64(right, 32), e));
 }
 
+/* Form A or B on 16 accumulators, before it is clamped and rounded. */
+INLINE __m512 scaled(__m512i acc, const nq_epilogue *e, int64_t channel, const int form) {
+    if (form == NQ_FORM_B)
+        return _mm512_add_ps(_mm512_mul_ps(two_step(acc, e, channel), _mm512_set1_ps(e->post)), _mm512_set1_ps(e->offset));
+    const __m512 value =
+        _mm512_fmadd_ps(_mm512_loadu_ps(e->badd + channel), _mm512_set1_ps(e->pre), _mm512_cvtepi32_ps(acc));
+    return _mm512_mul_ps(value, _mm512_loadu_ps(e->mul + channel));
+}
+
 /* Form A, B or C on 16 accumulators: y - zero_point as int32, clamped from above. Who stores clamps from below, after
  * packing; a float too low for int32 is converted to INT32_MIN. */
 INLINE __m512i requantize_below(__m512i acc, const nq_epilogue *e, int64_t channel, const int form) {
     __m512 value;
-    if (form == NQ_FORM_A) {
-        value = _mm512_fmadd_ps(_mm512_loadu_ps(e->badd + channel), _mm512_set1_ps(e->pre), _mm512_cvtepi32_ps(acc));
-        value = _mm512_mul_ps(value, _mm512_loadu_ps(e->mul + channel));
-    } else if (form == NQ_FORM_B) {
-        value = _mm512_mul_ps(two_step(acc, e, channel), _mm512_set1_ps(e->post));
-        value = _mm512_add_ps(value, _mm512_set1_ps(e->offset));
+    if (form == NQ_FORM_A || form == NQ_FORM_B) {
+        value = scaled(acc, e, channel, form);
     } else {
         const __m512i multiplier = _mm512_loadu_si512(e->multiplier + channel);
         const __m512i shift = _mm512_loadu_si512(e->shift + channel);

@@ -23,6 +23,7 @@ BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
 
 #include "dot.h"
 #include "tile_512.h"
+#include "series_512.h"
 
 /* Quads k / 4 .. k / 4 + phases - 1 of every row, into acc[phase * rows + row]. One loop, not three: see begin_tile. The
  * activations stay and the weights pass: the other way about, gcc 12 copies accumulators to and fro. */
@@ -123,6 +124,8 @@ const nq_isa nq_isa_avx512vnni = {
     .runs = runs,
     .max_rows = {0, 8, 8, 7, 6},
     .gemm = {{ENTRIES_8(0)}, {ENTRIES_8(1)}, {ENTRIES_8(2)}, {ENTRIES_6(3), ENTRY(7, 3)}, {ENTRIES_6(4)}},
+    .series = {0, series_8x1, series_6x2},
+    .series_rows = {0, 8, 6},
     TILE_512_TABLE,
     .rows = &nq_rows_avx512vnni,
     .depthwise = &nq_depthwise_avx512vnni,
