@@ -139,6 +139,7 @@ static nq_status bind_entry(const nq_packed *p, const nq_binding *b, nq_epilogue
         return NQ_ACCUMULATOR;
     e->badd[i] = entry.badd;
     e->mul[i] = entry.mul;
+    e->plain &= entry.mul <= 0.5f && entry.badd >= -0x1p30f && entry.badd <= 0x1p30f;    /* (2^31 + 2^30) / 2 < 2^31 */
     e->multiplier[i] = entry.multiplier;
     e->shift[i] = entry.shift;
     e->init[i] = (int32_t)((uint32_t)bias_q - (uint32_t)e->x_zero_point * (uint32_t)p->col_offset[channel]);
@@ -150,6 +151,7 @@ nq_status nq_bind(const nq_packed *p, const nq_binding *b, nq_epilogue *e, int32
     if (!binding_is_sane(b))
         return NQ_BAD_ARGUMENT;
     bind_outputs(b, e);
+    e->plain = e->form == NQ_FORM_A && e->pre == 1.0f;
     if (!is_scale(b->x_scale) || (b->profile == NQ_ONEDNN && !is_scale(e->pre)))
         return NQ_BAD_SCALE;
     if (e->form < NQ_FORM_ACCUMULATOR && (!is_scale(b->y_scale) || (e->form == NQ_FORM_B && !is_scale(e->post))))

@@ -215,6 +215,7 @@ typedef struct {
     int32_t *init;           /* [table_length] accumulators start here: bias - zp_x * col_offset */
     float *badd, *mul;       /* [table_length] */
     int32_t *multiplier, *shift;         /* [table_length], form C */
+    int32_t plain;           /* 1: form A, pre is 1, and no product leaves int32 */
 } nq_epilogue;
 
 /* The caller points the five tables at table_length entries each. On NQ_BAD_SCALE, NQ_BAD_BIAS and NQ_ACCUMULATOR

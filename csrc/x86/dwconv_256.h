@@ -1,5 +1,5 @@
 /* dwconv_256.h: the depthwise kernel in 256-bit registers, but for the products: spans of 32 channels, two lanes to a
- * register. Four groups become 32 bytes by packs and packus, which undo the interleaving (dwconv.c). */
+ * register. */
 #ifndef NQ_DWCONV_256_H
 #define NQ_DWCONV_256_H
 
@@ -9,15 +9,8 @@
 #define ZERO _mm256_setzero_si256()
 #define OP(name) _mm256_##name
 
-#include "dwconv_line.h"
 #include "epilogue_256.h"
-
-INLINE __m256i requantize_span(const __m256i acc[4], const nq_segment *s, const int form) {
-    __m256i y[4];
-    UNROLL for (int g = 0; g < 4; g++)
-        y[g] = requantize_below(acc[g], s->epilogue, s->channel + 8 * g, form);
-    return to_bytes(y, s->epilogue);
-}
+#include "dwconv_line.h"
 
 INLINE void store_span(__m256i bytes, const nq_segment *s, uint8_t *out) {
     if (s->columns >= 2 * NQ_STRIP) {
