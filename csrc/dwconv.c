@@ -209,13 +209,12 @@ static void run_pixels(const plan *plan_, int64_t line, int64_t x, int64_t pixel
     const nq_in_place *d = plan_->d;
     const int64_t channels = d->packed->shape.out_channels;
     const uint8_t *taps[NQ_MAX_TAPS * NQ_PARTS];
-    nq_segment segment = {
-        .taps = taps,
-        .tap_count = plan_->slots,
-        .pixels = pixels,
-        .pixel_stride = d->packed->shape.stride[2] * channels,
-        .out = d->out + (line * d->out_size[2] + x) * channels * nq_element(d->epilogue),
-    };
+    nq_segment segment;          /* no initializer: what belongs to windows would be cleared for each pixel at a border */
+    segment.taps = taps;
+    segment.tap_count = plan_->slots;
+    segment.pixels = pixels;
+    segment.pixel_stride = d->packed->shape.stride[2] * channels;
+    segment.out = d->out + (line * d->out_size[2] + x) * channels * nq_element(d->epilogue);
     place_taps(plan_, line, x, taps);
     run_spans(plan_, &segment, plan_->kernels->kernels);
 }
