@@ -18,7 +18,8 @@
  * last one overlaps its neighbour and computes some channels twice: no vector reads beyond a pixel. Only a layer with
  * fewer channels than a span has no neighbour; its input is copied to memory with room behind it (conv.c).
  *
- * An output line is cut where the filter leaves the image. Pixels inside are one segment; each pixel at a border is a
+ * 3x3 and 5x5 filters have kernels for whole lines, where an instruction set has registers enough (nq_segment). For any
+ * other, an output line is cut where the filter leaves the image. Pixels inside are one segment; each pixel at a border is a
  * segment of its own, whose outer taps point to a line of zero points:
  *
  *     zeros    . . . . . . . .
