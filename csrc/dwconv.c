@@ -18,7 +18,8 @@
  * last one overlaps its neighbour and computes some channels twice: no vector reads beyond a pixel. Only a layer with
  * fewer channels than a span has no neighbour; its input is copied to memory with room behind it (conv.c).
  *
- * An output line is cut where the filter leaves the image. Pixels inside are one segment; each pixel at a border is a
+ * 3x3 and 5x5 filters have kernels for whole lines, where an instruction set has registers enough (nq_segment). For any
+ * other, an output line is cut where the filter leaves the image. Pixels inside are one segment; each pixel at a border is a
  * segment of its own, whose outer taps point to a line of zero points:
  *
  *     zeros    . . . . . . . .
@@ -28,7 +29,16 @@
  * pack.c, bind.c and conv.c serve depthwise layers and products alike; from run_item down, this takes the place of gemm.c. */
 #include "framework.h"
 
-enum { ITEM_MACS = 1 << 17, PARALLEL_MACS = 1 << 18, LEAST_CHANNELS = 8, QUARTER = NQ_STRIP / 4 };
+#include <string.h>
+
+enum {
+    ITEM_MACS = 1 << 17,
+    PARALLEL_MACS = 1 << 18,
+    LEAST_CHANNELS = 8,
+    QUARTER = NQ_STRIP / 4,
+    MOST_LINES = 16,             /* of output, in a window kernel's item */
+    MOST_STEP = 4
+};
 
 typedef struct {
     int64_t strips;
@@ -52,26 +62,38 @@ int64_t nq_dwconv_channel(const nq_packed *p, int64_t entry) {
     return s.channel + channel_in_span(&s, entry - s.entry);
 }
 
-/* Tap slots of a pixel: taps by rows, or a window's by columns (nq_segment); then again for each part of the weights. */
+/* 3 or 5: a window kernel serves the layer, as far as weights know. */
 static int64_t window_size(const nq_packed *p, const nq_isa *isa) {
-    const int32_t *k = p->shape.kernel;
-    return isa->depthwise->windows && k[0] == 1 && k[1] == k[2] && (k[1] == 3 || k[1] == 5) ? k[1] : 0;
+    const nq_conv_shape *s = &p->shape;
+    const int square = s->kernel[0] == 1 && s->kernel[1] == s->kernel[2] && (s->kernel[1] == 3 || s->kernel[1] == 5);
+    const int dense = s->stride[2] <= 2 && s->dilation[1] == 1 && s->dilation[2] == 1;
+    return isa->depthwise->windows[2] && !p->asymmetric && square && dense ? s->kernel[1] : 0;
 }
 
-static int64_t slots_per_part(const nq_packed *p, const nq_isa *isa) {
-    return window_size(p, isa) == 3 ? 3 * NQ_QUAD : p->taps;
-}
-
+/* Tap slots of a pixel: taps by rows, once for each part of the weights; or a window's by columns (nq_depthwise). */
 static int64_t slots(const nq_packed *p, const nq_isa *isa) {
-    return slots_per_part(p, isa) * (p->asymmetric ? NQ_PARTS : 1);
+    return window_size(p, isa) == 3 ? 3 * NQ_QUAD : p->taps * (p->asymmetric ? NQ_PARTS : 1);
+}
+
+static int64_t packed_quads(const nq_packed *p, const nq_isa *isa) {
+    const int64_t size = window_size(p, isa), moved = size == 3 ? 3 : size == 5 ? 2 : 0;
+    return nq_ceil_div(slots(p, isa), NQ_QUAD) + moved;
 }
 
 /* -1: a slot without a tap. */
 static int64_t tap_of_slot(const nq_packed *p, const nq_isa *isa, int64_t slot) {
-    const int64_t size = window_size(p, isa), row = slot % NQ_QUAD;
-    if (size == 0 || slot >= NQ_QUAD * size)
-        return slot;
-    return row < size ? row * size + slot / NQ_QUAD : -1;
+    const int64_t size = window_size(p, isa), again = slot - nq_round_up(slots(p, isa), NQ_QUAD);
+    if (size == 0)
+        return slot < slots(p, isa) ? slot % p->taps : -1;
+    int64_t row = slot % NQ_QUAD, column = slot / NQ_QUAD;
+    if (size == 3 && again >= 0) {
+        row--;
+        column -= size;
+    } else if (column >= size) {
+        row = NQ_QUAD;
+        column = again >= 0 ? again - p->shape.stride[2] : slot - NQ_QUAD * size;
+    }
+    return row >= 0 && row < size && column >= 0 && column < size ? row * size + column : -1;
 }
 
 int nq_dwconv_overreads(const nq_packed *p) { return p->table_length > p->shape.out_channels && p->strips <= p->depthwise; }
@@ -94,7 +116,7 @@ int nq_dwconv_sizes(nq_packed *p, const nq_isa *isa) {
     p->taps = (int32_t)taps;
     p->run = s->in_channels;
     p->table_length = (int64_t)p->strips * NQ_STRIP;
-    p->weight_bytes = p->strips * nq_ceil_div(slots(p, isa), NQ_QUAD) * isa->depthwise->quad_bytes;
+    p->weight_bytes = p->strips * packed_quads(p, isa) * isa->depthwise->quad_bytes;
     return 1;
 }
 
@@ -102,13 +124,13 @@ int nq_dwconv_sizes(nq_packed *p, const nq_isa *isa) {
  * floor((d + 1) / 3) and floor((d + 2) / 3) fit a byte, and their sum is d. */
 static int8_t slot_weight(const nq_packed *p, const nq_isa *isa, const int8_t *weights, const int32_t *zero_point,
                           int64_t channel, int64_t slot) {
-    const int64_t per_part = slots_per_part(p, isa), tap = tap_of_slot(p, isa, slot % per_part);
-    if (channel >= p->shape.out_channels || slot >= slots(p, isa) || tap < 0)
+    const int64_t tap = tap_of_slot(p, isa, slot);
+    if (channel >= p->shape.out_channels || tap < 0)
         return 0;
     const int32_t w = weights[channel * p->taps + tap];
     if (!p->asymmetric)
         return (int8_t)w;
-    const int32_t part = w - zero_point[channel] + (int32_t)(slot / per_part);
+    const int32_t part = w - zero_point[channel] + (int32_t)(slot / p->taps);
     return (int8_t)((part + 255) / NQ_PARTS - 255 / NQ_PARTS);       /* 255 is a multiple of 3: floor, by a positive / */
 }
 
@@ -116,7 +138,7 @@ void nq_dwconv_pack(nq_packed *p, const nq_isa *isa, const int8_t *weights, cons
     uint8_t *out = p->weights;
     for (int64_t entry = 0; entry < p->table_length;) {
         const span s = find_span(p, entry / (p->depthwise * NQ_STRIP));
-        for (int64_t slot = 0; slot < slots(p, isa); slot += NQ_QUAD)
+        for (int64_t slot = 0; slot < NQ_QUAD * packed_quads(p, isa); slot += NQ_QUAD)
             for (int64_t i = 0; i < s.strips * NQ_STRIP; i += NQ_STRIP, out += isa->depthwise->quad_bytes) {
                 int8_t quad[NQ_STRIP][NQ_QUAD];
                 for (int64_t n = 0; n < NQ_STRIP; n++)
@@ -132,9 +154,10 @@ void nq_dwconv_pack(nq_packed *p, const nq_isa *isa, const int8_t *weights, cons
 /* The layer's lines of output, and where their outermost pixels end. */
 typedef struct {
     const nq_in_place *d;
-    const nq_isa *isa;
+    const nq_depthwise *kernels;
+    nq_limits limits;
     int64_t lines, item_lines, spans;
-    int64_t window, slots;
+    int64_t slots, quads;
     uint8_t tap_of_slot[NQ_MAX_TAPS * NQ_PARTS];         /* any tap for a slot that has none */
     int64_t inner, right;                /* pixels from `inner` on, and before `right`, read nothing beside the image */
 } plan;
@@ -161,34 +184,40 @@ static void place_taps(const plan *plan_, int64_t line, int64_t x, const uint8_t
         slot_taps[i] = taps[plan_->tap_of_slot[i]];
 }
 
-/* Pixels x .. x + pixels - 1 of a line, span by span. */
-static void run_pixels(const plan *plan_, int64_t line, int64_t x, int64_t pixels) {
-    const nq_in_place *d = plan_->d;
-    const nq_packed *p = d->packed;
-    const int64_t element = nq_element(d->epilogue), channels = p->shape.out_channels;
-    const uint8_t *taps[NQ_MAX_TAPS * NQ_PARTS];
-    nq_segment segment = {
-        .taps = taps,
-        .tap_count = plan_->slots,
-        .window = pixels > 1 ? plan_->window : 0,
-        .pixels = pixels,
-        .pixel_stride = p->shape.stride[2] * channels,
-        .weights = p->weights,
-        .epilogue = d->epilogue,
-        .out_stride = channels * element,
-    };
-    uint8_t *out = d->out + (line * d->out_size[2] + x) * segment.out_stride;
-    place_taps(plan_, line, x, taps);
+/* Completes a segment whose out is a pixel, span by span. */
+static void run_spans(const plan *plan_, nq_segment *segment, nq_dwkernel *const *kernels) {
+    const nq_packed *p = plan_->d->packed;
+    const int64_t channels = p->shape.out_channels;
+    uint8_t *out = segment->out;
+    segment->weights = p->weights;
+    segment->epilogue = plan_->d->epilogue;
+    segment->limits = &plan_->limits;
+    segment->out_stride = channels * nq_element(segment->epilogue);
     for (int64_t i = 0; i < plan_->spans; i++) {
         const span s = find_span(p, i);
-        segment.offset = s.channel;
-        segment.channel = s.entry;
-        segment.quad_bytes = s.strips * plan_->isa->depthwise->quad_bytes;
-        segment.columns = nq_min(channels, s.strips * NQ_STRIP);
-        segment.out = out + s.channel * element;
-        plan_->isa->depthwise->kernels[s.strips](&segment);
-        segment.weights += nq_ceil_div(plan_->slots, NQ_QUAD) * segment.quad_bytes;
+        segment->offset = s.channel;
+        segment->channel = s.entry;
+        segment->quad_bytes = s.strips * plan_->kernels->quad_bytes;
+        segment->columns = nq_min(channels, s.strips * NQ_STRIP);
+        segment->out = out + s.channel * nq_element(segment->epilogue);
+        kernels[s.strips](segment);
+        segment->weights += plan_->quads * segment->quad_bytes;
     }
+}
+
+/* Pixels x .. x + pixels - 1 of a line. */
+static void run_pixels(const plan *plan_, int64_t line, int64_t x, int64_t pixels) {
+    const nq_in_place *d = plan_->d;
+    const int64_t channels = d->packed->shape.out_channels;
+    const uint8_t *taps[NQ_MAX_TAPS * NQ_PARTS];
+    nq_segment segment;          /* no initializer: what belongs to windows would be cleared for each pixel at a border */
+    segment.taps = taps;
+    segment.tap_count = plan_->slots;
+    segment.pixels = pixels;
+    segment.pixel_stride = d->packed->shape.stride[2] * channels;
+    segment.out = d->out + (line * d->out_size[2] + x) * channels * nq_element(d->epilogue);
+    place_taps(plan_, line, x, taps);
+    run_spans(plan_, &segment, plan_->kernels->kernels);
 }
 
 static void run_item(void *context, int64_t item) {
@@ -203,22 +232,68 @@ static void run_item(void *context, int64_t item) {
     }
 }
 
+/* The next lines of a plane. */
+static void run_windows(void *context, int64_t item) {
+    const plan *plan_ = context;
+    const nq_in_place *d = plan_->d;
+    const nq_conv_shape *s = &d->packed->shape;
+    const int64_t items = nq_ceil_div(d->out_size[1], plan_->item_lines), plane = item / items;
+    const int64_t line = item % items * plan_->item_lines, image = plane / d->out_size[0];
+    const uint8_t *taps[MOST_LINES * MOST_STEP + NQ_MAX_TAPS];
+    nq_segment segment = {
+        .taps = taps,
+        .pixels = d->out_size[2],
+        .size = s->kernel[2],
+        .stride = s->stride[2],
+        .lines = nq_min(plan_->item_lines, d->out_size[1] - line),
+        .line_step = s->stride[1],
+        .line_stride = d->out_size[2] * s->out_channels,
+        .first_column = -s->padding[2],
+        .width = d->size[2],
+        .input_stride = s->in_channels,
+        .zeros = d->zeros,
+    };
+    const int64_t front = (plane - image * d->out_size[0]) * s->stride[0] - s->padding[0];
+    for (int64_t i = 0; i < (segment.lines - 1) * s->stride[1] + s->kernel[1]; i++)
+        taps[i] = nq_line(d, image, front, line * s->stride[1] - s->padding[1] + i);
+    segment.out = d->out + (plane * d->out_size[1] + line) * segment.line_stride;
+    run_spans(plan_, &segment, plan_->kernels->windows);
+}
+
+static nq_limits limits_of(const nq_epilogue *e) {
+    nq_limits l;
+    for (int64_t i = 0; i < NQ_SPAN / 2; i++)
+        l.zero_point[i] = (int16_t)e->zero_point;
+    memset(l.lowest, (int32_t)e->lo + e->zero_point, NQ_SPAN);
+    memset(l.highest, (int32_t)e->hi + e->zero_point, NQ_SPAN);
+    memset(l.flip, e->y_flip, NQ_SPAN);
+    return l;
+}
+
 void nq_dwconv_run(const nq_in_place *d) {
     const nq_packed *p = d->packed;
     const nq_conv_shape *s = &p->shape;
+    const nq_isa *isa = nq_find_isa(p->isa);
     const int64_t out_width = d->out_size[2], padding = s->padding[2], stride = s->stride[2];
     const int64_t last = d->size[2] + padding - (int64_t)(s->kernel[2] - 1) * s->dilation[2] - 1;        /* inner start */
-    plan plan_ = {.d = d, .isa = nq_find_isa(p->isa), .lines = d->images * d->out_size[0] * d->out_size[1]};
+    plan plan_ = {.d = d, .kernels = isa->depthwise, .lines = d->images * d->out_size[0] * d->out_size[1]};
+    plan_.spans = nq_ceil_div(p->strips, p->depthwise);
+    plan_.slots = slots(p, isa);
+    plan_.quads = packed_quads(p, isa);
+    const int64_t macs = out_width * p->table_length * plan_.slots;
+    const int parallel = plan_.lines * macs >= PARALLEL_MACS && nq_get_num_threads() > 1;
+    if (nq_element(d->epilogue) == 1)
+        plan_.limits = limits_of(d->epilogue);
+    if (window_size(p, isa) && d->epilogue->form <= NQ_FORM_B && s->stride[1] <= MOST_STEP) {
+        const int64_t planes = d->images * d->out_size[0], fair = nq_round_up(nq_max(ITEM_MACS / macs, 1), 2);
+        plan_.item_lines = parallel ? nq_min(fair, MOST_LINES) : MOST_LINES;
+        nq_for(parallel, planes * nq_ceil_div(d->out_size[1], plan_.item_lines), run_windows, &plan_);
+        return;
+    }
     plan_.inner = nq_min(nq_ceil_div(padding, stride), out_width);
     plan_.right = nq_min(nq_max(last < 0 ? 0 : last / stride + 1, plan_.inner), out_width);
-    plan_.spans = nq_ceil_div(p->strips, p->depthwise);
-    plan_.slots = slots(p, plan_.isa);
-    plan_.window = s->dilation[2] == stride && !p->asymmetric ? window_size(p, plan_.isa) : 0;
     for (int64_t i = 0; i < nq_round_up(plan_.slots, NQ_QUAD); i++)
-        plan_.tap_of_slot[i] =
-            (uint8_t)(i < plan_.slots ? nq_max(tap_of_slot(p, plan_.isa, i % slots_per_part(p, plan_.isa)), 0) : 0);
-    const int64_t macs = out_width * p->table_length * plan_.slots;
+        plan_.tap_of_slot[i] = (uint8_t)nq_max(tap_of_slot(p, isa, i), 0);
     plan_.item_lines = nq_max(ITEM_MACS / macs, 1);
-    nq_for(plan_.lines * macs >= PARALLEL_MACS && nq_get_num_threads() > 1,
-           nq_ceil_div(plan_.lines, plan_.item_lines), run_item, &plan_);
+    nq_for(parallel, nq_ceil_div(plan_.lines, plan_.item_lines), run_item, &plan_);
 }

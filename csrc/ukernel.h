@@ -92,35 +92,55 @@ enum {
  *     acc[c] = init[c] + sum_t taps[t][c] * w[t][c]     (mod 2^32),  then the epilogue
  *
  * A span is two or four strips. The kernel reads whole spans; it stores `columns` channels. Interleaving taps leaves the
- * channels of a span in another order, which dwconv.c draws; packed weights and the epilogue's tables follow it. */
+ * channels of a span in another order, which dwconv.c draws; packed weights and the epilogue's tables follow it.
+ *
+ * A window kernel, for square filters of size 3 or 5 with stride 1 or 2 along a line, computes whole lines; taps[] are
+ * lines of the input (or of zero points), of which output line i reads those from i * line_step on:
+ *
+ *     column     -1  0  1  2 ..        the filter begins at first_column (-1, if padded by 1)
+ *     taps[0]     .  x  x  x ..  .     `width` pixels x, input_stride bytes apart; beside them, `zeros` is read
+ *     taps[1]     .  x  x  x ..  .                                                                                 */
 enum {
     NQ_MAX_TAPS = 64,            /* of a filter that depthwise kernels take */
-    NQ_PARTS = 3                 /* tap slots for one weight, if weights have zero points: w - zp_w needs 9 bits */
+    NQ_PARTS = 3,                /* tap slots for one weight, if weights have zero points: w - zp_w needs 9 bits */
+    NQ_SPAN = 64                 /* bytes: the channels of the largest span */
 };
+
+/* What 8-bit outputs are made with, once for each byte of a span: zero point (as int16), range, and 0x80 for int8. */
+typedef struct {
+    int16_t zero_point[NQ_SPAN / 2];
+    uint8_t lowest[NQ_SPAN], highest[NQ_SPAN], flip[NQ_SPAN];
+} nq_limits;
 
 typedef struct {
     const uint8_t *const *taps;  /* valid pointers up to a multiple of NQ_QUAD, with zero weights beyond tap_count */
     int64_t tap_count;
-    int64_t window;              /* 3, 5: taps of a filter of that size, pixel_stride apart along a line; 0: of any */
     int64_t offset;              /* what is added to every tap's pointer */
     int64_t pixels, pixel_stride;
     const uint8_t *weights;      /* of the span: [quad of taps][strip], each ordered by pack_quad */
     const nq_epilogue *epilogue;
+    const nq_limits *limits;
     int64_t channel;             /* the span's first entry in the epilogue's tables */
     int64_t columns;             /* channels to store */
     int64_t quad_bytes;          /* of the span */
     uint8_t *out;
     int64_t out_stride;
+
+    int64_t size, stride;        /* from here on: of a window */
+    int64_t lines, line_step, line_stride;               /* of output, to the next one's taps, to the next one's out */
+    int64_t first_column, width, input_stride;
+    const uint8_t *zeros;
 } nq_segment;
 
 typedef void nq_dwkernel(const nq_segment *segment);
 
-/* An instruction set's depthwise kernels. pack_quad: as in nq_isa, taps taking the place of a run's bytes. If `windows`, they
- * have code for pixels that overlap, and the taps of 3x3 and 5x5 filters come by columns: the first four rows of each (the
- * fourth of three has no weight), then the fifth row. All other taps come by rows. */
+/* An instruction set's depthwise kernels. pack_quad: as in nq_isa, taps taking the place of a run's bytes. Taps come by
+ * rows, but for window kernels, which serve forms A and B: then by columns, of which a quad has the first four rows (the
+ * fourth of three has no weight), then the fifth row. More quads follow, with weights that have moved: of a 3x3 filter,
+ * the columns once more, one row down; of a 5x5 filter, the fifth row once more, `stride` pixels along. */
 typedef struct {
     nq_dwkernel *kernels[NQ_MAX_STRIPS + 1];             /* [strips in a span]: 2, 4 */
-    int windows;
+    nq_dwkernel *windows[NQ_MAX_STRIPS + 1];             /* the same spans, or NULL */
     int64_t quad_bytes;
     void (*pack_quad)(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed);
 } nq_depthwise;

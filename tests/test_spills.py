@@ -75,6 +75,7 @@ def spills(code: list[Instruction]) -> list[str]:
         for loop in inner_loops(code)
         for i in loop
         if VECTOR_ON_STACK.search(f"{code[i][1]} {code[i][2]}")
+        and ("%rsp" in code[i][2] or not any(code[j][2].endswith(",%rbp") for j in loop))  # a pointer that moves
     ]
 
 
@@ -98,6 +99,7 @@ def test_the_check_can_fail() -> None:
     assert spills(parse(SPILLED)) == ["18: vpaddd 0x40(%rsp),%ymm2,%ymm0"]
     assert len(spills(parse(SPILLED.replace("0x40(%rsp)", "-0x40(%rbp)")))) == 1
     assert spills(parse(SPILLED.replace("0x40(%rsp)", "0x40(%rbp)"))) == []
+    assert spills(parse(SPILLED.replace("0x40(%rsp)", "-0x40(%rbp)").replace("$0x4,%rax", "$0x4,%rbp"))) == []
 
 
 def test_no_inner_loop_spills() -> None:

@@ -17,24 +17,15 @@ __attribute__((constructor)) static void ask_cpu(void) {
 
 int nq_cpu_has_avxvnni(void) { return has_avxvnni; }
 
-#define FEATURE(NAME, ID) \
+#define FEATURES(F)                                                                                                    \
+    F("sse4.1", sse41) F("avx2", avx2) F("fma", fma) F("avx512f", avx512f) F("avx512bw", avx512bw)                     \
+    F("avx512dq", avx512dq) F("avx512vl", avx512vl) F("avx512vnni", avx512vnni) F("avx512vbmi", avx512vbmi)
+#define FUNCTION(NAME, ID)                                                                                             \
     static int has_##ID(void) { return __builtin_cpu_supports(NAME) != 0; }
+#define ENTRY(NAME, ID) {NAME, has_##ID},
 
-FEATURE("sse4.1", sse41)
-FEATURE("avx2", avx2)
-FEATURE("fma", fma)
-FEATURE("avx512f", avx512f)
-FEATURE("avx512bw", avx512bw)
-FEATURE("avx512dq", avx512dq)
-FEATURE("avx512vl", avx512vl)
-FEATURE("avx512vnni", avx512vnni)
-FEATURE("avx512vbmi", avx512vbmi)
+FEATURES(FUNCTION)
 
-const nq_feature nq_features[] = {
-    {"sse4.1", has_sse41},     {"avx2", has_avx2},         {"fma", has_fma},
-    {"avxvnni", nq_cpu_has_avxvnni},
-    {"avx512f", has_avx512f},  {"avx512bw", has_avx512bw}, {"avx512dq", has_avx512dq},
-    {"avx512vl", has_avx512vl}, {"avx512vnni", has_avx512vnni}, {"avx512vbmi", has_avx512vbmi}, {NULL, NULL},
-};
+const nq_feature nq_features[] = {FEATURES(ENTRY){"avxvnni", nq_cpu_has_avxvnni}, {NULL, NULL}};
 
 #endif

@@ -1,23 +1,10 @@
 /* dwconv_256.h: the depthwise kernel in 256-bit registers, but for the products: spans of 32 channels, two lanes to a
- * register. Four groups become 32 bytes by packs and packus, which undo the interleaving (dwconv.c). */
+ * register. */
 #ifndef NQ_DWCONV_256_H
 #define NQ_DWCONV_256_H
 
-#define VEC __m256i
-#define LANES 2
-#define LOAD(address) _mm256_loadu_si256((const __m256i *)(address))
-#define ZERO _mm256_setzero_si256()
-#define OP(name) _mm256_##name
-
-#include "dwconv_line.h"
 #include "epilogue_256.h"
-
-INLINE __m256i requantize_span(const __m256i acc[4], const nq_segment *s, const int form) {
-    __m256i y[4];
-    UNROLL for (int g = 0; g < 4; g++)
-        y[g] = requantize_below(acc[g], s->epilogue, s->channel + 8 * g, form);
-    return to_bytes(y, s->epilogue);
-}
+#include "dwconv_line.h"
 
 INLINE void store_span(__m256i bytes, const nq_segment *s, uint8_t *out) {
     if (s->columns >= 2 * NQ_STRIP) {
@@ -33,9 +20,7 @@ INLINE void store_span(__m256i bytes, const nq_segment *s, uint8_t *out) {
 static void store_span_32bit(const __m256i *acc, const nq_segment *s, uint8_t *out) {
     int32_t row[2][4][4];
     UNROLL for (int g = 0; g < 4; g++) {
-        __m256i y = acc[g];
-        if (s->epilogue->form != NQ_FORM_ACCUMULATOR)
-            y = _mm256_castps_si256(to_float(y, s->epilogue, s->channel + 8 * g));
+        const __m256i y = to_32bit(acc[g], s->epilogue, s->channel + 8 * g);
         _mm_storeu_si128((__m128i *)row[0][g], _mm256_castsi256_si128(y));
         _mm_storeu_si128((__m128i *)row[1][g], _mm256_extracti128_si256(y, 1));
     }

@@ -14,8 +14,6 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#define WINDOWS 0
-
 BEGIN_TARGET("avx2,fma")
 
 #include "dwconv_256.h"

@@ -4,7 +4,6 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#define WINDOWS 0
 #define DOT_ENCODING "%{vex%} "
 
 BEGIN_TARGET("avx2,fma,avxvnni")

@@ -1,85 +1,33 @@
-/* epilogue_256.h: from accumulators to outputs, 16 channels of each of two pixels in four 256-bit registers.
+/* epilogue_256.h: the forms in 256-bit registers, and their outputs to memory: of a tile, 16 channels of each of two pixels
+ * in four registers.
  *
- *     int32  0..7 | 8..15  --form A, B, D-->  float  --clamp, rint-->  int32  --packs, + zero_point, packus-->  bytes
- *                          --form C, in int64-->  int32  --------^
- *
- * Whoever has a tile's sums in registers includes it between BEGIN_TARGET and END_TARGET. `form` is a constant wherever
- * it is a parameter. */
+ * Whoever has sums in registers includes it between BEGIN_TARGET and END_TARGET. */
 #ifndef NQ_EPILOGUE_256_H
 #define NQ_EPILOGUE_256_H
 
-INLINE __m256i load_8(const int32_t *table) { return _mm256_loadu_si256((const __m256i *)table); }
+#define VEC __m256i
+#define VEC_FLOAT __m256
+#define LANES 2
+#define LOAD(address) _mm256_loadu_si256((const __m256i *)(address))
+#define ZERO _mm256_setzero_si256()
+#define OP(name) _mm256_##name
 
-/* The two-step form D on 8 accumulators, and the inner part of form B. */
-INLINE __m256 two_step(__m256i acc, const nq_epilogue *e, int64_t channel) {
-    __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(acc), _mm256_set1_ps(e->pre));
-    value = _mm256_mul_ps(value, _mm256_loadu_ps(e->mul + channel));
-    return _mm256_add_ps(value, _mm256_loadu_ps(e->badd + channel));
+#include "forms.h"
+
+INLINE __m256i merge_lanes(__m256i even, __m256i odd) {
+    return _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
 }
 
-/* vpmuldq multiplies the even channels of its operands only. f(even) and f(odd) as two registers of int64 become one of
- * int32:
- *
- *     even  | 0      | 2      | ..       each int64's low half, `bit` bits up
- *     odd   | 1      | 3      | ..   -->   | 0 | 1 | 2 | 3 | ..                                                        */
-INLINE __m256i merge_lanes(__m256i even, __m256i odd, const int bit) {
-    return _mm256_blend_epi32(_mm256_srli_epi64(even, bit), _mm256_slli_epi64(odd, 32 - bit), 0xAA);
+/* AVX2 has no such shift: 2^63 is added before a logical one, and what has become of it is subtracted after. */
+INLINE __m256i shift_right_64(__m256i value, __m256i by) {
+    const __m256i sign = _mm256_set1_epi64x(INT64_MIN);
+    return _mm256_sub_epi64(_mm256_srlv_epi64(_mm256_add_epi64(value, sign), by), _mm256_srlv_epi64(sign, by));
 }
 
-/* nq_multiply of numerics.h, rounded twice. */
-INLINE __m256i multiply_twice_rounded(__m256i acc, __m256i multiplier, __m256i shift) {
-    const __m256i zero = _mm256_setzero_si256(), nudge = _mm256_set1_epi64x(1 << 30);
-    const __m256i left = _mm256_max_epi32(shift, zero), right = _mm256_sub_epi32(left, shift);
-    const __m256i moved = _mm256_sllv_epi32(acc, left), fits = _mm256_cmpeq_epi32(_mm256_srav_epi32(moved, left), acc);
-    const __m256i limit = _mm256_xor_si256(_mm256_srai_epi32(acc, 31), _mm256_set1_epi32(INT32_MAX));
-    const __m256i clamped = _mm256_blendv_epi8(limit, moved, fits);
-    const __m256i even = _mm256_mul_epi32(clamped, multiplier);
-    const __m256i odd = _mm256_mul_epi32(_mm256_srli_epi64(clamped, 32), _mm256_srli_epi64(multiplier, 32));
-    const __m256i high = merge_lanes(_mm256_add_epi64(even, nudge), _mm256_add_epi64(odd, nudge), 31);
-    const __m256i half = _mm256_srli_epi32(_mm256_sllv_epi32(_mm256_set1_epi32(1), right), 1);
-    const __m256i size = _mm256_srlv_epi32(_mm256_add_epi32(_mm256_abs_epi32(high), half), right);
-    return _mm256_sign_epi32(size, high);
-}
-
-/* nq_multiply, rounded once, of the even channels, clamped. AVX2 has no arithmetic shift of int64: 2^63 is added before a
- * logical one, and what has become of it is subtracted after. */
-INLINE __m256i multiply_even(__m256i acc, __m256i multiplier, __m256i right, const nq_epilogue *e) {
-    const __m256i one = _mm256_set1_epi64x(1), sign = _mm256_set1_epi64x(INT64_MIN);
-    const __m256i lo = _mm256_set1_epi64x((int64_t)e->lo), hi = _mm256_set1_epi64x((int64_t)e->hi);
-    const __m256i nudge = _mm256_sllv_epi64(one, _mm256_sub_epi64(right, one));
-    __m256i steps = _mm256_add_epi64(_mm256_mul_epi32(acc, multiplier), nudge);
-    steps = _mm256_srlv_epi64(_mm256_add_epi64(steps, sign), right);
-    steps = _mm256_sub_epi64(steps, _mm256_srlv_epi64(sign, right));
-    steps = _mm256_blendv_epi8(steps, lo, _mm256_cmpgt_epi64(lo, steps));
-    return _mm256_blendv_epi8(steps, hi, _mm256_cmpgt_epi64(steps, hi));
-}
-
-INLINE __m256i multiply_once_rounded(__m256i acc, __m256i multiplier, __m256i shift, const nq_epilogue *e) {
-    const __m256i right = _mm256_sub_epi32(_mm256_set1_epi32(31), shift);
-    const __m256i even = multiply_even(acc, multiplier, _mm256_and_si256(right, _mm256_set1_epi64x(63)), e);
-    const __m256i odd = multiply_even(_mm256_srli_epi64(acc, 32), _mm256_srli_epi64(multiplier, 32),
-                                      _mm256_srli_epi64(right, 32), e);
-    return merge_lanes(even, odd, 0);
-}
-
-/* Form A, B or C on 8 accumulators: y - zero_point as int32, clamped from above. Who stores clamps from below, after
- * packing; a float too low for int32 is converted to INT32_MIN. */
-INLINE __m256i requantize_below(__m256i acc, const nq_epilogue *e, int64_t channel, const int form) {
-    __m256 value;
-    if (form == NQ_FORM_A) {
-        value = _mm256_fmadd_ps(_mm256_loadu_ps(e->badd + channel), _mm256_set1_ps(e->pre), _mm256_cvtepi32_ps(acc));
-        value = _mm256_mul_ps(value, _mm256_loadu_ps(e->mul + channel));
-    } else if (form == NQ_FORM_B) {
-        value = _mm256_mul_ps(two_step(acc, e, channel), _mm256_set1_ps(e->post));
-        value = _mm256_add_ps(value, _mm256_set1_ps(e->offset));
-    } else {
-        const __m256i multiplier = load_8(e->multiplier + channel), shift = load_8(e->shift + channel);
-        if (form == NQ_FORM_C_DOUBLE)
-            value = _mm256_cvtepi32_ps(multiply_twice_rounded(acc, multiplier, shift));
-        else
-            value = _mm256_cvtepi32_ps(multiply_once_rounded(acc, multiplier, shift, e));
-    }
-    return _mm256_cvtps_epi32(_mm256_min_ps(value, _mm256_set1_ps(e->hi)));
+INLINE __m256i clamp_64(__m256i value, int64_t lo, int64_t hi) {
+    const __m256i low = _mm256_set1_epi64x(lo), high = _mm256_set1_epi64x(hi);
+    value = _mm256_blendv_epi8(value, low, _mm256_cmpgt_epi64(low, value));
+    return _mm256_blendv_epi8(value, high, _mm256_cmpgt_epi64(value, high));
 }
 
 /* The first 1..15 bytes of a row, by the bits of their count: AVX2 has no masked byte store. */
@@ -105,16 +53,6 @@ INLINE void store_some(uint8_t *out, __m256i values, int64_t count) {
     _mm256_maskstore_epi32((int *)out, _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count), index), values);
 }
 
-/* Four times 8 such steps to 32 bytes: half a 128-bit lane of y[0], of y[1], of y[2], of y[3], and so with the other. */
-INLINE __m256i to_bytes(const __m256i y[4], const nq_epilogue *e) {
-    const __m256i zero_point = _mm256_set1_epi16((int16_t)e->zero_point);
-    const __m256i lowest = _mm256_set1_epi8((char)((int32_t)e->lo + e->zero_point));
-    __m256i low = _mm256_adds_epi16(_mm256_packs_epi32(y[0], y[1]), zero_point);
-    __m256i high = _mm256_adds_epi16(_mm256_packs_epi32(y[2], y[3]), zero_point);
-    __m256i bytes = _mm256_max_epu8(_mm256_packus_epi16(low, high), lowest);
-    return _mm256_xor_si256(bytes, _mm256_set1_epi8((char)e->y_flip));
-}
-
 INLINE void store_channels(uint8_t *out, __m128i bytes, int64_t columns) {
     if (columns >= NQ_STRIP)
         _mm_storeu_si128((__m128i *)out, bytes);
@@ -138,23 +76,9 @@ INLINE void store_two_8bit(const __m256i acc[4], const nq_epilogue *e, const str
     store_channels(at[1].out, _mm256_extracti128_si256(bytes, 1), at[1].columns);
 }
 
-INLINE __m256 to_float(__m256i acc, const nq_epilogue *e, int64_t channel) {
-    __m256 value;
-    if (e->form == NQ_FORM_D_FUSED)
-        value = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc), _mm256_loadu_ps(e->mul + channel),
-                                _mm256_loadu_ps(e->badd + channel));
-    else
-        value = two_step(acc, e, channel);
-    return _mm256_max_ps(value, _mm256_set1_ps(e->lo));
-}
-
 INLINE void store_32bit(__m256i first, __m256i second, const nq_epilogue *e, strip_place at) {
-    if (e->form != NQ_FORM_ACCUMULATOR) {
-        first = _mm256_castps_si256(to_float(first, e, at.channel));
-        second = _mm256_castps_si256(to_float(second, e, at.channel + 8));
-    }
-    store_some(at.out, first, at.columns);
-    store_some(at.out + 32, second, at.columns - 8);
+    store_some(at.out, to_32bit(first, e, at.channel), at.columns);
+    store_some(at.out + 32, to_32bit(second, e, at.channel + 8), at.columns - 8);
 }
 
 /* Two strips of pixels: accumulators of channels 0..7 and 8..15 of each to outputs. They may be the same. */

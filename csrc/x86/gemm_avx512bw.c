@@ -122,7 +122,7 @@ END_TARGET
 const nq_isa nq_isa_avx512bw = {
     .name = "avx512bw",
     .runs = runs,
-    .max_rows = {0, 6, 6, 0, 0},
+    .max_rows = {0, 6, 6},
     .gemm = {{ENTRIES_6(0)}, {ENTRIES_6(1)}, {ENTRIES_6(2)}},
     TILE_512_TABLE,
     .rows = &nq_rows_avx512,

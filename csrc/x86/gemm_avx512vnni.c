@@ -16,13 +16,12 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#define VEC __m512i
 #define DOT_ENCODING ""
 
 BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
 
-#include "dot.h"
 #include "tile_512.h"
+#include "dot.h"
 #include "series_512.h"
 
 /* Quads k / 4 .. k / 4 + phases - 1 of every row, into acc[phase * rows + row]. One loop, not three: see begin_tile. The

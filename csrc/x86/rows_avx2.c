@@ -5,11 +5,15 @@
 #include <immintrin.h>
 #include <string.h>
 
+#define VECTOR 32
+#define STREAM nq_stream_avx2
+
 BEGIN_TARGET("avx2,fma")
 #include "vec_avx2.h"
 #include "../rows.h"
 #include "../rows_norm.h"
 #include "../rows_pool.h"
+#include "../stream.h"
 END_TARGET
 
 const nq_rows nq_rows_avx2 = NQ_ROWS(requantize, look_up);

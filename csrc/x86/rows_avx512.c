@@ -8,11 +8,15 @@
 #include <immintrin.h>
 #include <string.h>
 
+#define VECTOR 64
+#define STREAM nq_stream_avx512
+
 BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq")
 #include "vec_avx512.h"
 #include "../rows.h"
 #include "../rows_norm.h"
 #include "../rows_pool.h"
+#include "../stream.h"
 END_TARGET
 
 /* Most CPUs with VNNI have VBMI, too: permutations of bytes by index. */

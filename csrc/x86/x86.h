@@ -32,7 +32,7 @@ INLINE int met_invalid(void) {
 
 #define NOINLINE __attribute__((noinline))
 
-nq_dwkernel nq_dwconv_32_avx512vl;
+nq_dwkernel nq_dwconv_32_avx512vl, nq_windows_32_avx512vl;
 int64_t nq_multiply_words_avx2(int64_t rounds);
 int64_t nq_multiply_bytes_avx2(int64_t rounds);
 int64_t nq_multiply_words_avx512bw(int64_t rounds);
