@@ -124,7 +124,7 @@ def test_every_tile_edge(rows: int) -> None:
                 compare(layer, profiles, [OUTPUTS[1], OUTPUTS[4]])
 
 
-@pytest.mark.parametrize("columns", [1, 16, 17, 31, 32, 33, 48, 64, 80])
+@pytest.mark.parametrize("columns", [1, 8, 16, 17, 31, 32, 33, 48, 64, 80])
 def test_long_lines(columns: int) -> None:
     """Rows enough for a series of tiles, with what is left over, under every epilogue; a line of them, and padded lines."""
     for number, rows in enumerate((24, 25, 31, 32, 39, 60)):
@@ -142,7 +142,8 @@ def test_long_lines(columns: int) -> None:
             padding=(number % 3, 1),
             dilation=(1, 1),
         )
-        for layer in (line, image, replace(image, kernel=(1, 1), inputs=12, padding=(0, 0))):
+        spaced = replace(line, kernel=(4,), stride=(2,), inputs=12, groups=1, transposed=True)  # pixels of each phase
+        for layer in (line, image, replace(image, kernel=(1, 1), inputs=12, padding=(0, 0)), spaced):
             compare(layer, Profile, OUTPUTS)
 
 
