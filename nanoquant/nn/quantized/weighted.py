@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...autograd.tensor import Tensor
 from ...errors import ModuleError
 from ...kernels.engine import quantized as engine
-from ...kernels.memory import CHANNELS_FIRST
+from ...kernels.memory import CHANNELS_FIRST, Order
 from ...kernels.native import requested_isa
 from ...kernels.packed import PackedWeights
 from ...module import Module
@@ -25,19 +25,35 @@ from ...scheme import QDType, qint8, quint8
 from ..intrinsic import Fused
 from ..qat.twin import Twin
 
+Asked = tuple[str, float, int]
 
-def run(kind: str, packed: PackedWeights, x: QTensor, qparams: QParams, relu: bool = False) -> QTensor:
+
+def run(
+    kind: str, packed: PackedWeights, x: QTensor, qparams: QParams, relu: bool = False, asked: Asked | None = None
+) -> QTensor:
     """x through a layer, whose output means what `qparams` say.
 
     kind: "linear", where x is (..., in_features), or "conv", where it is (batch, in_channels, *size). x: 8-bit, with one
-    scale. QParams are compared by identity, so that a call seen before is found at once.
+    scale. QParams are compared by identity, so that a call seen before is found at once. asked: see `run_again`.
     """
     memory, shape, order = x.lying(None if kind == "linear" else CHANNELS_FIRST[x.values.ndim])
     key = (kind, shape, x.qparams, qparams, relu, requested_isa())
     call = packed.calls.get(key)
     if call is None:
         call = packed.prepare(key, kind, shape, grid(x.qparams), wanted(qparams, relu))
+    if asked is not None:
+        packed.keep((asked, shape, x.qparams, requested_isa()), (call, qparams))
     return computed(call, memory, order, qparams, x.origin)
+
+
+def run_again(packed: PackedWeights, x: QTensor, order: Order, asked: Asked) -> QTensor | None:
+    """What `run` would return, if it has been asked the same before: an operator's checks then need no second time.
+
+    asked: the operator's name, its scale and its zero point. order: how x shall lie in memory.
+    """
+    memory, shape, order = x.lying(order)
+    found = packed.calls.get((asked, shape, x.qparams, requested_isa()))
+    return None if found is None else computed(found[0], memory, order, found[1], x.origin)
 
 
 class Weighted(Module):

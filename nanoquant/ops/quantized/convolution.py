@@ -19,8 +19,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ...kernels.engine import quantized as engine
+from ...kernels.memory import CHANNELS_FIRST
 from ...kernels.packed import PackedWeights
-from ...nn.quantized.weighted import run
+from ...nn.quantized.weighted import run, run_again
 from ...per_tensor import per_tensor
 from ...qtensor import QTensor
 from .arguments import check_input, check_weight, floats, named
@@ -82,12 +83,18 @@ def _convolution(name: str, ndim: int, relu: bool = False, transposed: bool = Fa
     shape = ("length", "height, width", "depth, height, width")[ndim - 3]
 
     def conv(qx: QTensor, packed_weight: PackedWeights, output_scale: float, output_zero_point: int) -> QTensor:
+        numbers = type(output_scale) is float and type(output_zero_point) is int
+        asked = (name, output_scale, output_zero_point) if numbers else None
+        if asked is not None and type(qx) is QTensor and qx.values.ndim == ndim:
+            y = run_again(packed_weight, qx, CHANNELS_FIRST[ndim], asked)
+            if y is not None:
+                return y
         x, packed = check_input(name, qx), packed_weight
         if packed.weights.ndim != ndim or packed.transposed != transposed:
             raise TypeError(f"{name}: these are another layer's weights: call {name.removesuffix('_relu')}_prepack")
         if x.values.ndim != ndim or x.values.shape[1] != packed.in_channels:
             raise ValueError(f"{name}: the input must have shape (batch, {packed.in_channels}, {shape}); got {x.shape}")
-        return run("conv", packed, x, per_tensor(output_scale, output_zero_point, x.qparams.dtype), relu)
+        return run("conv", packed, x, per_tensor(output_scale, output_zero_point, x.qparams.dtype), relu, asked)
 
     kind = f"{'transposed ' * transposed}convolution{' and ReLU' * relu}"
     conv.__doc__ = f"A {kind}, requantized; qx: (batch, in_channels, {shape})."

@@ -15,7 +15,7 @@ from ...kernels.packed import PackedWeights
 from ...nn.linear import as_tensor
 from ...nn.quantized.dynamic import linear_dynamic as run_dynamic
 from ...nn.quantized.linear import pack_linear
-from ...nn.quantized.weighted import run
+from ...nn.quantized.weighted import run, run_again
 from ...per_tensor import per_tensor
 from ...qtensor import QTensor, without_gradient
 from .arguments import check_input, check_weight, floats
@@ -50,8 +50,13 @@ def linear_relu(X: QTensor, W_prepack: PackedWeights, scale: float, zero_point: 
 
 
 def _linear(name: str, X: QTensor, packed: PackedWeights, scale: float, zero_point: int, relu: bool) -> QTensor:
+    asked = (name, scale, zero_point) if type(scale) is float and type(zero_point) is int else None
+    if type(X) is QTensor and asked is not None:
+        y = run_again(packed, X, None, asked)
+        if y is not None:
+            return y
     x = check_input(name, X)
-    return run("linear", packed, x, per_tensor(scale, zero_point, x.qparams.dtype), relu)
+    return run("linear", packed, x, per_tensor(scale, zero_point, x.qparams.dtype), relu, asked)
 
 
 def linear_dynamic(X: Any, W_prepack: PackedWeights, reduce_range: bool = False) -> Tensor:
