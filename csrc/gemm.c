@@ -18,8 +18,7 @@
  * lines of rows are not dealt out, but go in series. */
 #include "framework.h"
 
-enum { ITEM_MACS = 1 << 22, PANEL_BYTES = 1 << 18, PARALLEL_MACS = 1 << 20, ITEMS_PER_THREAD = 4, SUM_ROWS = 64 };
-enum { LONG_LINE = 24 };                 /* in rows */
+enum { ITEM_MACS = 1 << 22, PANEL_BYTES = 1 << 18, PARALLEL_MACS = 1 << 20, ITEMS_PER_THREAD = 4, SUM_ROWS = 64, LONG_LINE = 24 };
 
 typedef struct {
     const nq_gemm *g;

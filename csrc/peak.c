@@ -25,7 +25,7 @@ static int64_t multiply_scalars(int64_t rounds) {
 }
 
 typedef struct {
-    int64_t (*multiply)(int64_t rounds);
+    nq_multiplier *multiply;
     int64_t rounds, macs;
     nq_streamer *stream;
     int32_t pattern;

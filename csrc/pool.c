@@ -44,6 +44,27 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+static pthread_t ids[MAX_THREADS];       /* of the workers */
+
+#if defined(__linux__)
+static cpu_set_t allowed;                /* the cores of whoever last woke workers */
+
+/* A system may wake a thread on its waker's core, to wait there for milliseconds, though another core is idle: guests of
+ * KVM do, whose idle cores look taken. So workers are woken on any core but ours, and may then move. */
+static void send_elsewhere(void) {
+    sched_getaffinity(0, sizeof allowed, &allowed);
+    cpu_set_t others = allowed;
+    CPU_CLR(sched_getcpu(), &others);
+    for (int i = 0; i < workers && CPU_COUNT(&others) > 0; i++)
+        pthread_setaffinity_np(ids[i], sizeof others, &others);
+}
+
+static void move_freely(void) { pthread_setaffinity_np(pthread_self(), sizeof allowed, &allowed); }
+#else
+static void send_elsewhere(void) {}
+static void move_freely(void) {}
+#endif
+
 static inline void pause_briefly(void) {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
@@ -71,6 +92,7 @@ static uint64_t wait_for_gate(uint64_t seen) {
     while (g = atomic_load(&gate), !(g & OPEN) || g / GENERATION == seen)
         pthread_cond_wait(&wake, &lock);
     atomic_fetch_sub(&sleepers, 1);
+    move_freely();
     pthread_mutex_unlock(&lock);
     return g;
 }
@@ -109,11 +131,9 @@ static void start_workers(int wanted) {
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    for (; workers < wanted; workers++) {
-        pthread_t id;
-        if (pthread_create(&id, &attributes, work, (void *)(intptr_t)(workers + 1)) != 0)
-            break;                       /* the caller does the work that nobody takes */
-    }
+    while (workers < wanted &&           /* the caller does the work that nobody takes */
+           pthread_create(ids + workers, &attributes, work, (void *)(intptr_t)(workers + 1)) == 0)
+        workers++;
     pthread_attr_destroy(&attributes);
 }
 
@@ -132,6 +152,7 @@ void nq_for(int parallel, int64_t count, void (*body)(void *context, int64_t i),
     atomic_fetch_add(&gate, GENERATION | OPEN);
     if (atomic_load(&sleepers) > 0) {
         pthread_mutex_lock(&lock);
+        send_elsewhere();
         pthread_cond_broadcast(&wake);
         pthread_mutex_unlock(&lock);
     }

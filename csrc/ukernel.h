@@ -219,9 +219,11 @@ typedef struct {
 } nq_rows;
 
 /* One way to multiply bytes in registers alone: runs its instructions `rounds` times, returns the multiply-adds done. */
+typedef int64_t nq_multiplier(int64_t rounds);
+
 typedef struct {
     const char *name;
-    int64_t (*multiply)(int64_t rounds);
+    nq_multiplier *multiply;
 } nq_chain;
 
 /* Moves `blocks` blocks of an nq_pattern; what it returns depends on all it read. */

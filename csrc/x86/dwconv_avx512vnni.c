@@ -24,7 +24,7 @@ static void store_span_32bit(const __m512i *acc, const nq_segment *s, uint8_t *o
     int32_t row[4][4][4];
     UNROLL for (int g = 0; g < 4; g++) {
         int32_t lanes[4][4];
-        store_row_32bit(acc[g], s->epilogue, s->channel + 16 * g, 16, (uint8_t *)lanes);
+        _mm512_storeu_si512(lanes, to_32bit(acc[g], s->epilogue, s->channel + 16 * g));
         UNROLL for (int l = 0; l < 4; l++)
             __builtin_memcpy(row[l][g], lanes[l], 16);
     }

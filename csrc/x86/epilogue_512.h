@@ -26,31 +26,22 @@ INLINE __m512i clamp_64(__m512i value, int64_t lo, int64_t hi) {
     return _mm512_min_epi64(_mm512_max_epi64(value, _mm512_set1_epi64(lo)), _mm512_set1_epi64(hi));
 }
 
-/* The two packs work inside 128-bit lanes and leave the groups of four channels in the order 0 4 8 12 | 1 5 9 13 | ...; one
- * vpermd puts them back. */
-INLINE void store_row_8bit(const __m512i *acc, const nq_epilogue *e, int64_t channel, int64_t columns, uint8_t *out,
-                           const int strips, const int form) {
+/* One pixel of `strips` strips: accumulators to outputs. The two packs of to_bytes work inside 128-bit lanes and leave the
+ * groups of four channels in the order 0 4 8 12 | 1 5 9 13 | ...; one vpermd puts them back. */
+INLINE void store_row(const __m512i *acc, const nq_epilogue *e, int64_t channel, int64_t columns, uint8_t *out,
+                      const int strips, const int form) {
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     __m512i y[TILE_STRIPS];
+    if (form >= NQ_FORM_ACCUMULATOR) {
+        UNROLL for (int j = 0; j < strips; j++, columns -= 16)
+            _mm512_mask_storeu_epi32(out + 64 * j, (__mmask16)(columns >= 16 ? 0xFFFF : (1u << columns) - 1),
+                                     to_32bit(acc[j], e, channel + 16 * j));
+        return;
+    }
     UNROLL for (int j = 0; j < TILE_STRIPS; j++)
         y[j] = j < strips ? requantize_below(acc[j], e, channel + 16 * j, form) : y[strips > 2 ? 0 : j % 2 * (strips - 1)];
     const __m512i bytes = _mm512_permutexvar_epi32(order, to_bytes(y, e));
     _mm512_mask_storeu_epi8(out, columns >= 64 ? ~0ull : (1ull << columns) - 1, bytes);
-}
-
-/* The forms with 32-bit outputs: 16 channels of one row. */
-INLINE void store_row_32bit(__m512i acc, const nq_epilogue *e, int64_t channel, int64_t columns, uint8_t *out) {
-    _mm512_mask_storeu_epi32(out, (__mmask16)(columns >= 16 ? 0xFFFF : (1u << columns) - 1), to_32bit(acc, e, channel));
-}
-
-/* One pixel of `strips` strips: accumulators to outputs. */
-INLINE void store_row(const __m512i *acc, const nq_epilogue *e, int64_t channel, int64_t columns, uint8_t *out,
-                      const int strips, const int form) {
-    if (form < NQ_FORM_ACCUMULATOR)
-        store_row_8bit(acc, e, channel, columns, out, strips, form);
-    else
-        UNROLL for (int j = 0; j < strips; j++)
-            store_row_32bit(acc[j], e, channel + 16 * j, columns - 16 * j, out + 64 * j);
 }
 
 #endif

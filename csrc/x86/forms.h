@@ -16,8 +16,6 @@ INLINE VEC merge_lanes(VEC even, VEC odd);
 INLINE VEC shift_right_64(VEC value, VEC by);
 INLINE VEC clamp_64(VEC value, int64_t lo, int64_t hi);
 
-INLINE VEC load_table(const int32_t *table) { return LOAD(table); }
-
 /* The two-step form D, and the inner part of form B. */
 INLINE VEC_FLOAT two_step(VEC acc, const nq_epilogue *e, int64_t channel) {
     const VEC_FLOAT value = OP(cvtepi32_ps)(acc) * OP(set1_ps)(e->pre);
@@ -70,10 +68,10 @@ INLINE VEC requantize_below(VEC acc, const nq_epilogue *e, int64_t channel, cons
         value = scaled(acc, e, channel, form);
     else if (form == NQ_FORM_C_DOUBLE)
         value = OP(cvtepi32_ps)(
-            multiply_twice_rounded(acc, load_table(e->multiplier + channel), load_table(e->shift + channel)));
+            multiply_twice_rounded(acc, LOAD(e->multiplier + channel), LOAD(e->shift + channel)));
     else
         value = OP(cvtepi32_ps)(
-            multiply_once_rounded(acc, load_table(e->multiplier + channel), load_table(e->shift + channel), e));
+            multiply_once_rounded(acc, LOAD(e->multiplier + channel), LOAD(e->shift + channel), e));
     return OP(cvtps_epi32)(OP(min_ps)(value, OP(set1_ps)(e->hi)));
 }
 

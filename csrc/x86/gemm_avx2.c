@@ -93,7 +93,7 @@ INLINE void begin_split(const nq_tile *t, const split *s, int64_t first, __m256i
         begin_part(t, first, acc, rows, vectors);
         UNROLL for (int j = 0; j < vectors; j++) {
             const uint8_t *sums = t->weights + ((first + j) / 2 + 1) * t->strip_bytes - NQ_SUMS_BYTES;
-            const __m256i sum = load_table((const int32_t *)sums + (first + j) % 2 * 8);
+            const __m256i sum = LOAD((const int32_t *)sums + (first + j) % 2 * 8);
             UNROLL for (int i = 0; i < rows; i++)
                 acc[j][i] = _mm256_add_epi32(acc[j][i], _mm256_slli_epi32(sum, 7));
         }

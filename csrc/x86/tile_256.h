@@ -37,13 +37,13 @@ INLINE __m256i broadcast_quad(const void *a) {
 INLINE void begin_part(const nq_tile *t, int64_t first, __m256i acc[][TILE_ROWS], const int rows, const int vectors) {
     const int64_t channel = t->channel + 8 * first;
     UNROLL for (int j = 0; j < vectors; j++) {
-        __m256i init = load_table(t->epilogue->init + channel + 8 * j);
+        __m256i init = LOAD(t->epilogue->init + channel + 8 * j);
         UNROLL for (int i = 0; i < rows; i++)
             acc[j][i] = init;
     }
     if (t->zp_w)
         UNROLL for (int j = 0; j < vectors; j++) {
-            __m256i zp_w = load_table(t->zp_w + channel + 8 * j);
+            __m256i zp_w = LOAD(t->zp_w + channel + 8 * j);
             UNROLL for (int i = 0; i < rows; i++)
                 acc[j][i] = _mm256_sub_epi32(acc[j][i], _mm256_mullo_epi32(zp_w, _mm256_set1_epi32(t->row_sum[i])));
         }

@@ -33,13 +33,8 @@ INLINE int met_invalid(void) {
 #define NOINLINE __attribute__((noinline))
 
 nq_dwkernel nq_dwconv_32_avx512vl, nq_windows_32_avx512vl;
-int64_t nq_multiply_words_avx2(int64_t rounds);
-int64_t nq_multiply_bytes_avx2(int64_t rounds);
-int64_t nq_multiply_words_avx512bw(int64_t rounds);
-int64_t nq_multiply_bytes_avx512bw(int64_t rounds);
-int64_t nq_multiply_avxvnni(int64_t rounds);
-int64_t nq_multiply_avx512vl(int64_t rounds);
-int64_t nq_multiply_avx512vnni(int64_t rounds);
+nq_multiplier nq_multiply_words_avx2, nq_multiply_bytes_avx2, nq_multiply_words_avx512bw, nq_multiply_bytes_avx512bw,
+    nq_multiply_avxvnni, nq_multiply_avx512vl, nq_multiply_avx512vnni;
 nq_interleaver nq_interleave_avx2;
 nq_streamer nq_stream_avx2, nq_stream_avx512;
 

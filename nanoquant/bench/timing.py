@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 Run = Callable[[], object]
 TURN = 2e-3  # seconds
-REST = 2e-3
+REST = 2e-2  # seconds: systems count what other threads compute in ticks, of up to 10 ms
 
 
 def seconds_per_call(run: Run, calls: int = 1) -> float:
