@@ -249,7 +249,38 @@ int64_t nq_linear_dynamic_workspace(const nq_dynamic *dynamic);          /* byte
 nq_status nq_linear_dynamic(const nq_dynamic *dynamic, const float *x, float *y, void *workspace,
                             int64_t workspace_bytes);
 
-/* ---- 9. The machine ---------------------------------------------------------------------------------------------- */
+/* ---- 9. Training ------------------------------------------------------------------------------------------------- */
+
+/* Windows over images of floats, channels last: [batch][size ...][pixel_channels], of which the first `channels` take part. A
+ * tap outside the image is worth 0. */
+typedef struct {
+    int32_t element;                     /* bytes: 4 (float32) or 8 (float64) */
+    int32_t batch, channels, pixel_channels;
+    int32_t size[3], out[3], kernel[3], stride[3], padding[3], dilation[3];
+    int64_t first, lines;                /* the lines of output pixels that take part, of all batch * out[0] * out[1] */
+} nq_windows;
+
+/* For each output pixel of those lines and each of its taps. columns: [lines][out[2]][kernel ...][channels];
+ * y: [lines][out[2]][channels]; f: [kernel ...][channels]; the last operation has one for each image of the batch. */
+typedef enum {
+    NQ_UNFOLD,           /* columns = image        */
+    NQ_FOLD,             /* image += columns       */
+    NQ_CORRELATE,        /* y += image * f         */
+    NQ_SCATTER,          /* image += y * f         */
+    NQ_FILTER            /* f += y * image         */
+} nq_slide_op;
+nq_status nq_slide(int op, const nq_windows *windows, void *image, void *columns_or_y, void *f);
+
+/* Rows of channels, [rows][channels]; vectors have `channels` entries. For each block of NQ_SUM_ROWS rows (the last may be
+ * shorter) sums[block][0] = sum p - p_shift and sums[block][1] = sum (p - p_shift) (q - q_shift). */
+enum { NQ_SUM_ROWS = 256 };
+nq_status nq_channel_sums(int64_t rows, int64_t channels, const float *p, const float *p_shift, const float *q,
+                          const float *q_shift, float *sums);
+/* y = a p + b (q - q_shift) + c; without its first term if p is NULL. */
+nq_status nq_channel_line(int64_t rows, int64_t channels, const float *a, const float *p, const float *b, const float *q,
+                          const float *q_shift, const float *c, float *y);
+
+/* ---- 10. The machine --------------------------------------------------------------------------------------------- */
 
 /* What this CPU can do at best, on nq_get_num_threads() threads; the caller takes the time. A chain is a way to multiply
  * in registers alone; its name lists its instructions, and is NULL beyond an instruction set's last. *macs: the

@@ -1,18 +1,19 @@
-"""New tensors: from numbers, from constants, from a seeded generator, from other tensors.
+"""New tensors: from numbers, from constants, from a seeded generator.
 
-Before: `nanoquant.autograd`. After: `nanoquant.nn`.
+Before: `nanoquant.autograd`. After: `functions`.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from .autograd.ops import OPS
-from .autograd.tensor import Tensor, apply
+from .autograd.tensor import Tensor
+from .seed import generator as generator
+from .seed import manual_seed as manual_seed
+from .shaped import says, sizes
 
 Size = int | Sequence[int]
 
@@ -29,54 +30,79 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     return Tensor(array, requires_grad)
 
 
+def as_tensor(data: Any, dtype: Any = None) -> Tensor:
+    """`data` itself if it is a tensor of that dtype, else a tensor of it; the memory of an array is shared."""
+    if isinstance(data, np.ndarray):
+        return Tensor(np.asarray(data, dtype))
+    return data.to(dtype) if isinstance(data, Tensor) else tensor(data, dtype)
+
+
+from_numpy = as_tensor
+
+
+def full(size: Size, fill_value: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor full of one value."""
+    return Tensor(np.full(size, fill_value, dtype or tensor(fill_value).dtype), requires_grad)
+
+
 def zeros(*size: Size, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros."""
-    return Tensor(np.zeros(_shape(size), dtype), requires_grad)
+    return Tensor(np.zeros(sizes(size), dtype), requires_grad)
 
 
 def ones(*size: Size, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
     """A tensor of ones."""
-    return Tensor(np.ones(_shape(size), dtype), requires_grad)
+    return Tensor(np.ones(sizes(size), dtype), requires_grad)
 
 
-def rand(*size: Size, requires_grad: bool = False) -> Tensor:
-    """A float32 tensor of uniform numbers in [0, 1), from the generator that `manual_seed` sets."""
-    return Tensor(generator().random(_shape(size), dtype=np.float32), requires_grad)
+def rand(*size: Size, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
+    """A tensor of uniform numbers in [0, 1), from the generator that `manual_seed` sets."""
+    return Tensor(generator().random(sizes(size), dtype=dtype), requires_grad)
 
 
-def randn(*size: Size, requires_grad: bool = False) -> Tensor:
-    """A float32 tensor of standard normal numbers, from the generator that `manual_seed` sets."""
-    return Tensor(generator().standard_normal(_shape(size), dtype=np.float32), requires_grad)
+def randn(*size: Size, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
+    """A tensor of standard normal numbers, from the generator that `manual_seed` sets."""
+    return Tensor(generator().standard_normal(sizes(size), dtype=dtype), requires_grad)
 
 
-def _shape(size: tuple[Any, ...]) -> tuple[int, ...]:
-    return tuple(size[0]) if len(size) == 1 and isinstance(size[0], Sequence) else size
+def randint(low: int, high: Any, size: Any = None) -> Tensor:
+    """Random integers of [low, high): `randint(low, high, size)`, or `randint(high, size)` from 0 on."""
+    low, high, size = (0, low, high) if size is None else (low, high, size)
+    return Tensor(np.asarray(generator().integers(low, high, size)))
 
 
-def cat(tensors: list[Tensor] | tuple[Tensor, ...], dim: int = 0) -> Tensor:
-    """Tensors joined along an axis."""
-    return apply(OPS["cat"], *tensors, axis=dim)
+def randperm(n: int) -> Tensor:
+    """0, 1, ..., n - 1 in random order."""
+    return Tensor(generator().permutation(n))
 
 
-_random = threading.local()
+def arange(*bounds: float, dtype: Any = None) -> Tensor:
+    """`arange(end)`, `arange(start, end, step)`: evenly spaced numbers, without the end. Integers give int64, floats float32."""
+    whole = all(isinstance(bound, int | np.integer) for bound in bounds)
+    return Tensor(np.arange(*bounds, dtype=dtype or (np.int64 if whole else np.float32)))
 
 
-def manual_seed(seed: int) -> np.random.Generator:
-    """Restarts this thread's random numbers (initial weights, dropout, shuffling) and returns their generator.
-
-    >>> _ = manual_seed(0)
-    >>> a = rand(2)
-    >>> _ = manual_seed(0)
-    >>> bool((a == rand(2)).array.all())
-    True
-    """
-    _random.generator = np.random.default_rng(seed)
-    return generator()
+def linspace(start: float, end: float, steps: int, dtype: Any = np.float32) -> Tensor:
+    """`steps` evenly spaced numbers, from start to end."""
+    return Tensor(np.linspace(start, end, steps, dtype=dtype))
 
 
-def generator() -> np.random.Generator:
-    """This thread's source of random numbers."""
-    if not hasattr(_random, "generator"):
-        _random.generator = np.random.default_rng()
-    current: np.random.Generator = _random.generator
-    return current
+def eye(n: int, m: int | None = None, dtype: Any = np.float32) -> Tensor:
+    """A matrix with ones on its diagonal."""
+    return Tensor(np.eye(n, m, dtype=dtype))
+
+
+def _like(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+        return make(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad)
+
+    return says(f"`{make.__name__}`, in the shape and the dtype of a tensor.", like)
+
+
+zeros_like, ones_like, rand_like, randn_like = map(_like, (zeros, ones, rand, randn))
+empty, empty_like = zeros, zeros_like
+
+
+def full_like(x: Tensor, fill_value: Any, dtype: Any = None) -> Tensor:
+    """`full`, in the shape and the dtype of a tensor."""
+    return full(x.shape, fill_value, dtype=dtype or x.dtype)

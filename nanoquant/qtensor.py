@@ -23,7 +23,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from .affine import dequantize_as, quantize_as
 from .autograd.ops import Axis, Op
-from .autograd.shaped import Shaped, flattened
 from .autograd.tensor import Tensor, apply
 from .kernels import native
 from .kernels.elementwise import Call
@@ -40,6 +39,7 @@ from .scheme import (
     per_group_affine,
     per_tensor_affine,
 )
+from .shaped import Shaped, sizes
 
 
 class QTensor(InMemory, Shaped):
@@ -175,25 +175,11 @@ class QTensor(InMemory, Shaped):
 
     def reshape(self, *shape: Any) -> QTensor:
         """The same elements in another shape, in logical order; one size may be -1."""
-        return self.with_values(
-            self.values.reshape(shape if len(shape) != 1 or isinstance(shape[0], int) else shape[0])
-        )
-
-    def view(self, *shape: Any) -> QTensor:
-        """`reshape`."""
-        return self.reshape(*shape)
-
-    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> QTensor:
-        """Axes start_dim..end_dim merged into one, in logical order."""
-        return self.reshape(flattened(self.shape, start_dim, end_dim))
+        return self.with_values(self.values.reshape(sizes(shape)))
 
     def permute(self, *dims: Any) -> QTensor:
         """Axes in another order."""
-        return self.with_values(self.values.transpose(dims if len(dims) != 1 or isinstance(dims[0], int) else dims[0]))
-
-    def transpose(self, dim0: int, dim1: int) -> QTensor:
-        """Two axes exchanged."""
-        return self.with_values(self.values.swapaxes(dim0, dim1))
+        return self.with_values(self.values.transpose(sizes(dims)))
 
     def __getitem__(self, index: Any) -> QTensor:
         return self.with_values(np.asarray(self.values[index]))

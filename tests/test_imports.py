@@ -12,20 +12,17 @@ from pathlib import Path
 
 import pytest
 from processes import run_python
-
-ROOT = Path(__file__).parent.parent
-PACKAGE = ROOT / "nanoquant"
-CSRC = ROOT / "csrc"
+from sizes import CSRC, PACKAGE, PROMISED, ROOT, all_lines, code_lines, counted, modules, sources
 
 LAYERS = [
-    {"errors", "scheme"},
-    {"module"},
+    {"errors", "scheme", "seed", "shaped"},
+    {"methods", "module"},
     {"qparams"},
     {"affine", "numerics"},
     {"conventions", "observers", "kernels", "autograd"},
     {"per_tensor"},
     {"calibration", "creation", "qtensor"},
-    {"metrics"},
+    {"functions", "metrics"},
     {"nn"},
     {"ops", "backends", "optim"},
     {"quantization"},
@@ -96,16 +93,6 @@ HEADERS = {
     "vec_avx2.h": set(),
     "vec_avx512.h": set(),
 }
-
-CORE = ["scheme.py", "qparams.py", "affine.py", "numerics.py", "observers", "kernels/reference.py", "autograd"]
-
-
-def modules() -> list[Path]:
-    return sorted(PACKAGE.rglob("*.py"))
-
-
-def sources() -> list[Path]:
-    return sorted(p for p in CSRC.rglob("*") if p.suffix in (".c", ".h"))
 
 
 def dotted(path: Path) -> str:
@@ -203,17 +190,22 @@ def test_includes_go_down(path: Path) -> None:
         assert "nq_isa_avx" not in text
 
 
-def test_size_is_a_promise() -> None:
-    count = lambda paths: sum(p.read_text().count("\n") for p in paths)  # noqa: E731
-    core = [
-        p
-        for part in CORE
-        for p in ([PACKAGE / part] if part.endswith(".py") else sorted((PACKAGE / part).rglob("*.py")))
-    ]
-    core += sorted((CSRC / "ref").glob("*.c"))
-    assert count(core) <= 3000
-    assert count(sources()) <= 6000
-    assert count(modules()) <= 14_000
+@pytest.mark.parametrize("part", PROMISED)
+def test_size_is_a_promise(part: str) -> None:
+    assert sum(map(code_lines, counted()[part])) <= PROMISED[part]
+
+
+def test_an_afternoon_reads_the_core() -> None:
+    assert sum(map(all_lines, counted()["core"])) <= PROMISED["core"]
+
+
+def test_lines_of_code_are_counted_without_what_explains_them(tmp_path: Path) -> None:
+    python, c = tmp_path / "a.py", tmp_path / "a.c"
+    python.write_text(
+        '"""One\n\ntwo."""\n\n# note\nx = 1  # one\ns = """a\n\nb"""\n\ndef f():\n    "f"\n    return (\n    1)\n'
+    )
+    c.write_text("/* one\n   two */\n\nint a; // a\n// b\nint b; /* b\n*/ int c;\n")
+    assert (code_lines(python), code_lines(c)) == (1 + 3 + 3, 3)
 
 
 def test_the_top_level() -> None:

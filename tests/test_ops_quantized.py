@@ -478,11 +478,6 @@ TRANSPOSED = ops.conv_transpose2d_prepack(KERNEL)
         (lambda: ops.sigmoid(X, 0.0, 0), ValueError, "positive, normal and finite"),
         (lambda: ops.max_pool2d(X, 2), ValueError, r"max_pool2d: the input must have shape \(batch, channels, height"),
         (lambda: ops.avg_pool2d(np.ones((1, 1, 4, 4)), 2), TypeError, "avg_pool2d: the input must be an 8-bit tensor"),
-        (
-            lambda: nq.nn.functional.max_pool2d(nq.ones(1, 1, 3, 3), 2, ceil_mode=True),
-            ValueError,
-            "quantized tensors only",
-        ),
         (lambda: ops.max_pool2d(IMAGE, 9), ValueError, "holds no window"),
         (lambda: ops.batch_norm2d(IMAGE, None, None, [0.0], [1.0] * 4, 1e-5, 1.0, 0), ValueError, r"mean .* \(4,\)"),
         (

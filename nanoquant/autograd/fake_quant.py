@@ -57,8 +57,8 @@ FAKE_QUANTIZE = Op("fake_quantize", _forward, _vjp)
 
 # Operations on a fake-quantized tensor whose results lie on its grid as they are, or after rounding: what a QTensor
 # does.
-ON_GRID = {"reshape", "permute", "getitem", "clone", "relu", "max", "min", "max_pool2d"}
-ROUNDED_TO_GRID = {"mean", "avg_pool2d", "adaptive_avg_pool2d"}
+ON_GRID = {"reshape", "permute", "getitem", "clone", "relu", "max", "min", "max_pool", "adaptive_max_pool"}
+ROUNDED_TO_GRID = {"mean", "avg_pool", "adaptive_avg_pool"}
 
 
 def round_to_grid(op: Op, grid: QParams) -> Op:

@@ -44,10 +44,8 @@ def gradcheck(
             function(*(Tensor(x + sign * H * u) for x, u in zip(points, steps, strict=True))).array for sign in (1, -1)
         )
         numeric = float((g * (up - down)).sum() / (2 * H))
-        exact = sum(float((t.grad.array * u).sum()) for t, u in zip(tensors, steps, strict=True) if t.grad is not None)
-        size = sum(
-            float(np.abs(t.grad.array * u).sum()) for t, u in zip(tensors, steps, strict=True) if t.grad is not None
-        )
+        products = [t.grad.array * u for t, u in zip(tensors, steps, strict=True) if t.grad is not None]
+        exact, size = sum(float(p.sum()) for p in products), sum(float(np.abs(p).sum()) for p in products)
         if not abs(numeric - exact) <= rtol * max(size, 1.0):
             raise AssertionError(f"direction {trial}: the difference gives {numeric:.12g}, the gradient {exact:.12g}")
     return True

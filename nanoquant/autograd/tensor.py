@@ -1,42 +1,89 @@
 """Tensor: an array that remembers how it was computed.
 
-Its methods are torch's, by name and arguments; each is a row of `ops`.
+Its methods are torch's, by name and arguments. Each row of `ops` becomes one here, by a line that names it; what is
+made of other methods, or has no gradient, is inherited from `nanoquant.methods`.
 
-Before: `shaped`. After: `parameter`.
+Before: `tape`. After: `parameter`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from inspect import signature
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..methods import Methods
 from ..qparams import QParams
+from ..shaped import expanded, says, sizes
 from .fake_quant import FAKE_QUANTIZE, ON_GRID, ROUNDED_TO_GRID, round_to_grid
-from .ops import OPS, Array, Axis, Number, Op, constant
-from .shaped import Shaped, flattened
-from .tape import Node, is_grad_enabled, walk
+from .ops import OPS, Array, Number, Op, constant
+from .tape import Node, Source, changed, is_grad_enabled, walk
+
+ARRAY_NAMES = {"dim": "axis", "keepdim": "keepdims", "min": "low", "max": "high", "exponent": "p"}  # torch's -> NumPy's
 
 
 def apply(op: Op, *inputs: Any, **options: Any) -> Tensor:
     """Runs an operation, and records it if any input asks for a gradient. Inputs that are no tensors become constants."""
     like = next((t.array.dtype for t in inputs if isinstance(t, Tensor)), None)
     tensors = tuple(t if isinstance(t, Tensor) else Tensor(constant(t, like)) for t in inputs)
+    arrays = tuple(t.array for t in tensors)
     grid = tensors[0].grid
     if grid is not None and op.name in ROUNDED_TO_GRID:
         op = round_to_grid(op, grid)
-    result = Tensor(op.forward(*(t.array for t in tensors), **options))
-    if is_grad_enabled() and any(t.requires_grad for t in tensors):
+    y = op.forward(*arrays, **options)
+    if y.dtype.char == "d" and "dtype" not in options and all(a.dtype.char != "d" for a in arrays):
+        y = y.astype(np.float32)  # torch's float, where NumPy makes doubles of integers
+    result = Tensor(y)
+    if y.dtype.kind == "f" and is_grad_enabled() and any(t.requires_grad for t in tensors):
         result.requires_grad = True
-        result.node = Node(op, tensors, options)
-    if op.name in ON_GRID or op.name in ROUNDED_TO_GRID:
+        result.node = Node(op, arrays, tuple(t.source for t in tensors), options, result.array)
+    if grid is not None and (op.name in ON_GRID or op.name in ROUNDED_TO_GRID):
         result.grid = grid
     return result
 
 
-class Tensor(Shaped):
+def _method(name: str) -> Callable[..., Tensor]:
+    """The method of an op: the op's other inputs are its first arguments, the op's options the next."""
+    op = OPS[name]
+    parameters = list(signature(op.vjp).parameters.values())[3:]  # those after g, y and x
+    count = sum(p.default is p.empty for p in parameters)
+    names = [p.name for p in parameters[count:]]
+
+    def method(self: Tensor, *given: Any, **options: Any) -> Tensor:
+        if options or len(given) > count:
+            options = {ARRAY_NAMES.get(k, k): v for k, v in options.items()} | dict(zip(names, given[count:]))  # noqa: B905
+            options |= {"axis": tuple(options["axis"])} if isinstance(options.get("axis"), list) else {}
+        return apply(op, self, *given[:count], **options)
+
+    return says(op.doc, method)
+
+
+def _methods(names: str) -> Iterator[Callable[..., Tensor]]:
+    return map(_method, names.split())
+
+
+def _operator(name: str, swapped: bool = False) -> Callable[..., Tensor]:
+    """What Python calls for an operator: one operand is a tensor, the other may be an array or a number."""
+    op = OPS[name]
+
+    def operator(self: Tensor, other: Any) -> Any:
+        if not isinstance(other, Tensor | np.ndarray | np.generic | Number):
+            return NotImplemented
+        return apply(op, other, self) if swapped else apply(op, self, other)
+
+    return operator
+
+
+def _arrays(index: Any) -> tuple[Any, ...]:
+    """An index as NumPy takes it."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return tuple(i.array if isinstance(i, Tensor) else i for i in parts)
+
+
+class Tensor(Methods):
     """An array with a gradient.
 
     array: the NumPy array it wraps, not a copy; `np.asarray(tensor)` gives it back. requires_grad: whether backward
@@ -59,91 +106,16 @@ class Tensor(Shaped):
         self.grid: QParams | None = None
         self.requires_grad = requires_grad
 
-    # ---- what it is -------------------------------------------------------------------------------------------------
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Sizes of the axes."""
-        return self.array.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """NumPy dtype of the elements."""
-        return self.array.dtype
-
-    @property
-    def data(self) -> Tensor:
-        """The same memory, outside the graph."""
-        return Tensor(self.array)
-
-    @data.setter
-    def data(self, value: ArrayLike) -> None:
-        self.array = np.asarray(value)
-
-    def element_size(self) -> int:
-        """Bytes per element."""
-        return self.array.itemsize
-
-    def item(self) -> Any:
-        """The only element, as a Python number."""
-        return self.array.item()
-
-    def tolist(self) -> Any:
-        """Nested lists of Python numbers."""
-        return self.array.tolist()
-
-    def numpy(self) -> Array:
-        """The array, not copied. A tensor that requires grad refuses: detach() it first."""
-        if self.requires_grad:
-            raise RuntimeError("this tensor requires grad: call detach().numpy()")
-        return self.array
-
-    def detach(self) -> Tensor:
-        """The same memory, outside the graph."""
-        return Tensor(self.array)
-
-    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Sets whether backward shall leave a gradient."""
-        self.requires_grad = requires_grad
-        return self
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        return np.array(self.array, dtype=dtype, copy=copy)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return (self[i] for i in range(len(self)))
-
-    def __bool__(self) -> bool:
-        return bool(self.array)
-
-    def __float__(self) -> float:
-        return float(self.array)
-
-    def __int__(self) -> int:
-        return int(self.array)
-
-    def __index__(self) -> int:
-        return int(self.array.__index__())
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __repr__(self) -> str:
-        body = np.array2string(self.array, separator=", ", prefix="tensor(")
-        dtype = "" if self.dtype in (np.float32, np.float64, np.int64, np.bool_) else f", dtype={self.dtype}"
-        gradient = f", op={self.node.op.name}" if self.node else ", requires_grad=True" if self.requires_grad else ""
-        return f"tensor({body}{dtype}{gradient})"
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        if self.node is not None:
-            raise RuntimeError("only tensors made by the user can be deep-copied: detach() this one first")
-        twin = type(self).__new__(type(self))
-        memo[id(self)] = twin
-        Tensor.__init__(twin, self.array.copy(), self.requires_grad)
-        twin.grad = None if self.grad is None else Tensor(self.grad.array.copy())
-        return twin
+    def wrap(self, array: ArrayLike) -> Tensor:
+        """A tensor outside the graph."""
+        return Tensor(array)
 
     # ---- differentiation --------------------------------------------------------------------------------------------
+
+    @property
+    def source(self) -> Source:
+        """Where a gradient of this tensor goes: to the operation that made it, to itself, or nowhere."""
+        return (self.node or self) if self.requires_grad else None
 
     def backward(self, gradient: ArrayLike | None = None, retain_graph: bool = False) -> None:
         """Adds d self / d leaf, times `gradient`, to the `grad` of every leaf that asks for it.
@@ -151,7 +123,11 @@ class Tensor(Shaped):
         gradient: of this tensor's shape; 1 for a single element. The graph is freed as it is walked, unless
         `retain_graph`.
         """
-        if not self.requires_grad:
+        walk(*self.seed(gradient), retain_graph)
+
+    def seed(self, gradient: ArrayLike | None) -> tuple[Source, Array]:
+        """Where a walk from here begins, and with what; raises RuntimeError where none can."""
+        if self.source is None:
             raise RuntimeError(
                 "backward needs a tensor that depends on one with requires_grad=True; what an int8 model puts out depends on "
                 "none: train the float model or its QAT twin and convert it afterwards"
@@ -161,172 +137,41 @@ class Tensor(Shaped):
         seed = np.ones_like(self.array) if gradient is None else np.asarray(gradient, dtype=self.dtype)
         if seed.shape != self.shape:
             raise RuntimeError(f"the gradient must have shape {self.shape}; got {seed.shape}")
-        walk(self, seed, retain_graph)
+        return self.source, seed
 
-    def accumulate(self, gradient: Array) -> None:
-        """Adds to `grad`."""
-        self.grad = Tensor(gradient if self.grad is None else self.grad.array + gradient)
+    def accumulate(self, gradient: Array, shared: bool) -> None:
+        """Adds to `grad`, which has memory of its own: clipping changes it in place."""
+        if self.grad is None:
+            self.grad = Tensor(gradient.copy() if shared else gradient)
+        else:
+            self.grad.array += gradient
 
-    # ---- arithmetic -------------------------------------------------------------------------------------------------
+    def assign(self, index: Any, value: Any, part: bool = False) -> Tensor:
+        """self[index] = value; returns self. What is recorded gets a new array, so that the graph keeps the old one.
 
-    def _binary(self, name: str, other: Any, swapped: bool = False) -> Tensor:
-        if not isinstance(other, Tensor | np.ndarray | np.generic | Number):
-            return NotImplemented  # type: ignore[no-any-return]
-        return apply(OPS[name], other, self) if swapped else apply(OPS[name], self, other)
+        Raises RuntimeError for a leaf that requires grad while operations are recorded, and for a recorded change of
+        what is a `part` of another tensor, which would not see it.
+        """
+        if is_grad_enabled() and (self.requires_grad or (isinstance(value, Tensor) and value.requires_grad)):
+            if self.source is self:
+                raise RuntimeError(
+                    "a leaf that requires grad cannot change in place while that is recorded: use no_grad()"
+                )
+            if not part and (self.node.op.name == "getitem" if self.node else self.array.base is not None):
+                raise RuntimeError("a part of a tensor cannot change in place while that is recorded: x[i] = x[i] + y")
+            made = apply(OPS["setitem"], self, value, index=_arrays(index))
+            self.array, self.node, self.requires_grad = made.array, made.node, made.requires_grad
+        else:
+            self.array[_arrays(index)] = value.array if isinstance(value, Tensor) else value
+            changed(self.array)
+        self.grid = None
+        return self
 
-    def __add__(self, other: Any) -> Tensor:
-        return self._binary("add", other)
-
-    def __radd__(self, other: Any) -> Tensor:
-        return self._binary("add", other, swapped=True)
-
-    def __sub__(self, other: Any) -> Tensor:
-        return self._binary("sub", other)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return self._binary("sub", other, swapped=True)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return self._binary("mul", other)
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return self._binary("mul", other, swapped=True)
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return self._binary("div", other)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return self._binary("div", other, swapped=True)
-
-    def __matmul__(self, other: Any) -> Tensor:
-        return self._binary("matmul", other)
-
-    def __neg__(self) -> Tensor:
-        return apply(OPS["neg"], self)
-
-    def __pow__(self, exponent: float) -> Tensor:
-        return apply(OPS["pow"], self, p=exponent)
-
-    def _compare(self, compare: Callable[[Array, Any], Any], other: Any) -> Tensor:
-        return Tensor(compare(self.array, other.array if isinstance(other, Tensor) else other))
-
-    def __lt__(self, other: Any) -> Tensor:
-        return self._compare(np.less, other)
-
-    def __le__(self, other: Any) -> Tensor:
-        return self._compare(np.less_equal, other)
-
-    def __gt__(self, other: Any) -> Tensor:
-        return self._compare(np.greater, other)
-
-    def __ge__(self, other: Any) -> Tensor:
-        return self._compare(np.greater_equal, other)
-
-    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return self._compare(np.equal, other)
-
-    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return self._compare(np.not_equal, other)
-
-    def exp(self) -> Tensor:
-        """e^x."""
-        return apply(OPS["exp"], self)
-
-    def log(self) -> Tensor:
-        """Natural logarithm."""
-        return apply(OPS["log"], self)
-
-    def sqrt(self) -> Tensor:
-        """Square root."""
-        return apply(OPS["sqrt"], self)
-
-    def abs(self) -> Tensor:
-        """Absolute value; the gradient at 0 is 0."""
-        return apply(OPS["abs"], self)
-
-    def relu(self) -> Tensor:
-        """max(x, 0); the gradient at 0 is 0."""
-        return apply(OPS["relu"], self)
-
-    def tanh(self) -> Tensor:
-        """Hyperbolic tangent."""
-        return apply(OPS["tanh"], self)
-
-    def sigmoid(self) -> Tensor:
-        """1 / (1 + e^-x)."""
-        return apply(OPS["sigmoid"], self)
-
-    def clamp(self, min: float | None = None, max: float | None = None) -> Tensor:  # noqa: A002  (torch's names)
-        """Limits to [min, max]; the gradient passes where nothing was changed."""
-        return apply(OPS["clamp"], self, low=min, high=max)
-
-    # ---- reductions -------------------------------------------------------------------------------------------------
-
-    def sum(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
-        """Sum over all axes, or over `dim`."""
-        return apply(OPS["sum"], self, axis=dim, keepdims=keepdim)
-
-    def mean(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
-        """Mean over all axes, or over `dim`."""
-        return apply(OPS["mean"], self, axis=dim, keepdims=keepdim)
-
-    def max(self) -> Tensor:
-        """The greatest element; equal ones share the gradient."""
-        return apply(OPS["max"], self)
-
-    def min(self) -> Tensor:
-        """The smallest element; equal ones share the gradient."""
-        return apply(OPS["min"], self)
-
-    def argmax(self, dim: int | None = None) -> Tensor:
-        """Index of the greatest element: of the flat tensor, or along `dim`."""
-        return Tensor(np.asarray(self.array.argmax(dim)))
-
-    # ---- shape ------------------------------------------------------------------------------------------------------
-
-    def reshape(self, *shape: Any) -> Tensor:
-        """The same elements, in another shape; one size may be -1."""
-        return apply(
-            OPS["reshape"], self, shape=shape if len(shape) != 1 or isinstance(shape[0], int) else tuple(shape[0])
-        )
-
-    def view(self, *shape: Any) -> Tensor:
-        """`reshape`."""
-        return self.reshape(*shape)
-
-    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-        """Axes start_dim..end_dim merged into one."""
-        return self.reshape(flattened(self.shape, start_dim, end_dim))
-
-    def permute(self, *dims: Any) -> Tensor:
-        """Axes in another order."""
-        return apply(OPS["permute"], self, axes=dims if len(dims) != 1 or isinstance(dims[0], int) else tuple(dims[0]))
-
-    def transpose(self, dim0: int, dim1: int) -> Tensor:
-        """Two axes exchanged."""
-        axes = list(range(self.ndim))
-        axes[dim0], axes[dim1] = axes[dim1], axes[dim0]
-        return self.permute(axes)
-
-    def t(self) -> Tensor:
-        """A matrix transposed."""
-        return self.transpose(0, 1)
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self.assign(index, value)
 
     def __getitem__(self, index: Any) -> Tensor:
-        parts = index if isinstance(index, tuple) else (index,)
-        return apply(OPS["getitem"], self, index=tuple(i.array if isinstance(i, Tensor) else i for i in parts))
-
-    def clone(self) -> Tensor:
-        """A copy that stays in the graph."""
-        return apply(OPS["clone"], self)
-
-    def float(self) -> Tensor:
-        """As float32."""
-        return self._cast(np.float32)
-
-    def long(self) -> Tensor:
-        """As int64."""
-        return self._cast(np.int64)
+        return apply(OPS["getitem"], self, index=_arrays(index))
 
     def fake_quantize(self, qparams: QParams) -> Tensor:
         """Rounded to the grid that qparams stand for; the gradient passes straight through where nothing was clamped.
@@ -343,5 +188,30 @@ class Tensor(Shaped):
         y.grid = qparams if qparams.axis is None else None
         return y
 
-    def _cast(self, dtype: Any) -> Tensor:
-        return self if self.dtype == dtype else Tensor(self.array.astype(dtype))
+    # ---- the rows of the table --------------------------------------------------------------------------------------
+
+    reshape: Callable[..., Tensor] = says("The same elements, in another shape; one size may be -1.",
+        lambda self, *shape: apply(OPS["reshape"], self, shape=sizes(shape)))  # fmt: skip
+    permute: Callable[..., Tensor] = says("Axes in another order.",
+        lambda self, *dims: apply(OPS["permute"], self, axes=sizes(dims)))  # fmt: skip
+    expand = says("Broadcast to a shape, in the same memory; -1 keeps a size.",
+        lambda self, *size: apply(OPS["expand"], self, shape=expanded(self.shape, sizes(size))))  # fmt: skip
+    choose = says("a where the condition holds, else b.",
+        lambda self, condition, a, b: apply(OPS["where"], np.asarray(condition), a, b))  # fmt: skip
+    type = says("In another dtype; the gradient passes.",
+        lambda self, dtype: self if self.dtype == dtype else apply(OPS["cast"], self, dtype=dtype))  # fmt: skip
+
+    def __pow__(self, exponent: Any) -> Tensor:
+        if isinstance(exponent, Tensor | np.ndarray):
+            return apply(OPS["power"], self, exponent)
+        return apply(OPS["pow"], self, p=exponent)
+
+    __add__, __sub__, __mul__, __truediv__ = map(_operator, ("add", "sub", "mul", "div"))
+    __radd__, __rsub__, __rmul__ = (_operator(name, swapped=True) for name in ("add", "sub", "mul"))
+    __rtruediv__, __rmatmul__, __rpow__ = (_operator(name, swapped=True) for name in ("div", "matmul", "power"))
+    __mod__, __matmul__ = _operator("remainder"), _operator("matmul")
+    add, sub, mul, div, remainder, matmul, neg = _methods("add sub mul div remainder matmul neg")
+    exp, log, log1p, sqrt, rsqrt, abs, sin, cos = _methods("exp log log1p sqrt rsqrt abs sin cos")
+    erf, relu, tanh, sigmoid, sign, round, floor = _methods("erf relu tanh sigmoid sign round floor")
+    ceil, clone, limit, maximum, minimum, amax, amin = _methods("ceil clone clamp maximum minimum max min")
+    sum, mean, cumsum, log_softmax, __neg__, __abs__ = _methods("sum mean cumsum log_softmax neg abs")

@@ -1,6 +1,6 @@
 """Batches for training.
 
-Before: `idx`. After: `nanoquant.models`.
+Before: `idx`. After: `loader`.
 """
 
 from __future__ import annotations

@@ -1,26 +1,34 @@
 """Networks: float layers, their fused, quantization-aware and integer twins. Names and arguments are torch's.
 
-In reading order: `spatial` and `normalization`, the ops of image networks; `functional`; then the float layers,
-`intrinsic` (fused), `qat`, `quantized`.
+In reading order: `windows`, `pooling`, `spatial` and `normalization`, the ops of image networks; `layer`, and the float
+layers with their functions; `functional`, all functions under one name; `intrinsic` (fused), `qat`, `quantized`.
 """
 
-from ..autograd.parameter import Parameter as Parameter
-from ..module import Module as Module
-from . import functional as functional
-from . import intrinsic as intrinsic
-from . import qat as qat
-from . import quantized as quantized
-from .activation import ReLU as ReLU
-from .container import Sequential as Sequential
-from .conv import Conv2d as Conv2d
-from .linear import Identity as Identity
-from .linear import Linear as Linear
-from .loss import CrossEntropyLoss as CrossEntropyLoss
-from .loss import MSELoss as MSELoss
-from .norm import BatchNorm1d as BatchNorm1d
-from .norm import BatchNorm2d as BatchNorm2d
-from .pool import AdaptiveAvgPool2d as AdaptiveAvgPool2d
-from .pool import AvgPool2d as AvgPool2d
-from .pool import Dropout as Dropout
-from .pool import Flatten as Flatten
-from .pool import MaxPool2d as MaxPool2d
+from ..autograd.parameter import Parameter
+from ..module import Module
+from . import functional, init, intrinsic, qat, quantized
+from .activation import ELU, GELU, Hardsigmoid, Hardswish, Hardtanh, LeakyReLU, LogSoftmax, PReLU, ReLU, ReLU6
+from .activation import Sigmoid, SiLU, Softmax, Softplus, Tanh
+from .attention import MultiheadAttention, TransformerEncoder, TransformerEncoderLayer
+from .attention import NonDynamicallyQuantizableLinear
+from .container import ModuleDict, ModuleList, ParameterList, Sequential
+from .conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from .embedding import Embedding, EmbeddingBag
+from .linear import Identity, Linear
+from .loss import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, KLDivLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss
+from .norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, Dropout, Dropout2d, GroupNorm, LayerNorm
+from .norm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
+from .pool import AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d
+from .pool import AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d
+from .pool import AvgPool1d, AvgPool2d, AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d
+from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from .shape import ConstantPad1d, ConstantPad2d, ConstantPad3d, Flatten, PixelShuffle, Unflatten, Upsample
+from .shape import (
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReflectionPad3d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ReplicationPad3d,
+)
+from .shape import ZeroPad1d, ZeroPad2d, ZeroPad3d

@@ -4,7 +4,7 @@ Where batch normalization follows a convolution, the two are one linear map. Wit
 
     weight' = weight * factor,    bias' = (bias - mean) * factor + beta
 
-Before: `container`. After: `nanoquant.nn.qat`.
+Before: `functional`. After: `nanoquant.nn.qat`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Linear layers.
 
-Before: `functional`. After: `conv`.
+Before: `layer`. After: `activation`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd.ops import Array, Op
 from ..autograd.parameter import Parameter
-from ..autograd.tensor import Tensor
+from ..autograd.tensor import Tensor, apply
 from ..creation import generator
-from ..errors import ModuleError
 from ..module import Module
-from ..qtensor import QTensor
-from . import functional as F
+from .layer import Layer, as_tensor
 
 
 def uniform(shape: tuple[int, ...], fan_in: int) -> Parameter:
@@ -25,34 +24,42 @@ def uniform(shape: tuple[int, ...], fan_in: int) -> Parameter:
     return Parameter(generator().uniform(-bound, bound, shape).astype(np.float32))
 
 
-def as_tensor(x: Any) -> Any:
-    """A tensor, quantized or not, as it is; anything else as a tensor, its float64 as float32."""
-    if isinstance(x, Tensor | QTensor):
-        return x
-    array = np.asarray(x)
-    return Tensor(array.astype(np.float32) if array.dtype == np.float64 else array)
+def _linear(x: Array, w: Array, b: Array | None = None) -> Array:
+    y = x.reshape(-1, w.shape[1]) @ w.T
+    return (y if b is None else np.add(y, b, out=y)).reshape(*x.shape[:-1], len(w))
 
 
-def take_float(module: Module, x: Any) -> Any:
-    """x as a tensor, for a float layer; a quantized x is an error that says what is missing."""
-    if isinstance(x, QTensor):
-        raise ModuleError(
-            module,
-            "a float layer received a quantized tensor. It was not converted (no qconfig, or qconfig=None): put a DeQuantStub "
-            "before it and a QuantStub behind it, or give it a qconfig",
-        )
-    return as_tensor(x)
+def _linear_vjp(g: Array, y: Array, x: Array, w: Array, b: Array | None = None) -> tuple[Array, ...]:
+    """dx = g W, dW = g^T x, db = sum g, over all rows."""
+    rows = g.reshape(-1, len(w))
+    gradients = ((rows @ w).reshape(x.shape), rows.T @ x.reshape(-1, w.shape[1]))
+    return gradients if b is None else (*gradients, rows.sum(axis=0))
+
+
+LINEAR = Op("linear", _linear, _linear_vjp)
+
+
+def linear(input: Any, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """y = x W^T + b. input: (..., in_features). weight: (out_features, in_features). bias: (out_features,)."""
+    x = as_tensor(input)
+    if x.shape[-1] != weight.shape[1]:
+        raise ValueError(f"the layer has {weight.shape[1]} input features; got an input of shape {x.shape}")
+    return apply(LINEAR, x, weight) if bias is None else apply(LINEAR, x, weight, bias)
 
 
 class Identity(Module):
-    """Returns its input."""
+    """Returns its input; whatever arguments it is made with say nothing."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        del args, options
+        super().__init__()
 
     def forward(self, x: Any) -> Any:
         """x."""
         return x
 
 
-class Linear(Module):
+class Linear(Layer):
     """y = x W^T + b.
 
     x: (..., in_features); y: (..., out_features). weight: (out_features, in_features); bias: (out_features,) or None.
@@ -62,19 +69,13 @@ class Linear(Module):
     Linear(in_features=3, out_features=2, bias=True)
     """
 
+    function = staticmethod(linear)
+    shown = "in_features out_features bias"
     weight: Parameter
     bias: Parameter | None
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
-        super().__init__()
+        Module.__init__(self)
         self.in_features, self.out_features = in_features, out_features
         self.weight = uniform((out_features, in_features), in_features)
         self.register_parameter("bias", uniform((out_features,), in_features) if bias else None)
-
-    def forward(self, x: Any) -> Tensor:
-        """See the class."""
-        return F.linear(take_float(self, x), self.weight, self.bias)
-
-    def extra_repr(self) -> str:
-        """Sizes."""
-        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

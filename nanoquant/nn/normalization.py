@@ -5,9 +5,9 @@ values of a channel, and sums over them,
 
     dbeta = sum g,    dgamma = sum g xhat,    dx = gamma / sigma (g - dbeta / m - xhat dgamma / m)
 
-In evaluation they are constants, and dx = gamma / sigma g.
+In evaluation they are constants, and dx = gamma / sigma g. Each of these is a sum, or a line, over rows of channels.
 
-Source: Ioffe and Szegedy, "Batch Normalization", 2015. Before: `spatial`. After: `functional`.
+Source: Ioffe and Szegedy, "Batch Normalization", 2015. Before: `spatial`. After: `layer`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,27 @@ from __future__ import annotations
 import numpy as np
 
 from ..autograd.ops import Array, Op
+from ..kernels.channels import channel_line, channel_sums
+from .spatial import channels_last
 
 
-def channel_axes(x: Array) -> tuple[int, ...]:
-    """All axes but 1, the channels'."""
-    return (0, *range(2, x.ndim))
+def _rows(x: Array) -> Array:
+    """(batch, channels, ...) as (all others, channels)."""
+    return channels_last(x).reshape(-1, x.shape[1])
 
 
-def _per_channel(values: Array, x: Array) -> Array:
-    return values.reshape(1, -1, *(1 for _ in x.shape[2:]))
+def _like(rows: Array, x: Array) -> Array:
+    """`_rows`, undone."""
+    return np.moveaxis(rows.reshape(x.shape[0], *x.shape[2:], x.shape[1]), -1, 1)
+
+
+def moments(x: Array) -> tuple[Array, Array]:
+    """Mean and variance of each channel, in x's dtype. x: (batch, channels, ...)."""
+    rows = _rows(x)
+    zero = np.zeros(x.shape[1], x.dtype)
+    mean = (channel_sums(rows, zero, rows, zero)[0] / len(rows)).astype(x.dtype)
+    rest, squares = channel_sums(rows, mean, rows, mean)
+    return mean, ((squares - rest * rest / len(rows)) / len(rows)).astype(x.dtype)
 
 
 def batch_norm(
@@ -31,7 +43,7 @@ def batch_norm(
 ) -> Array:
     """x: (batch, channels, ...); all others (channels,)."""
     factor = gamma / np.sqrt(var + x.dtype.type(eps))
-    return np.asarray(x * _per_channel(factor, x) + _per_channel(beta - mean * factor, x))
+    return _like(channel_line(None, None, factor, _rows(x), mean, beta), x)
 
 
 def batch_norm_vjp(
@@ -46,14 +58,16 @@ def batch_norm_vjp(
     training: bool = True,
 ) -> tuple[Array | None, ...]:
     """The formulas above; mean and var get no gradient of their own."""
+    rows, rows_g = _rows(x), _rows(g)
     inverse_sigma = 1 / np.sqrt(var + x.dtype.type(eps))
-    xhat = (x - _per_channel(mean, x)) * _per_channel(inverse_sigma, x)
-    dbeta, dgamma = g.sum(axis=channel_axes(x)), (g * xhat).sum(axis=channel_axes(x))
-    dx = g
+    factor = gamma * inverse_sigma
+    dbeta, products = channel_sums(rows_g, np.zeros_like(mean), rows, mean)
+    dgamma = products * inverse_sigma
+    slope, offset = np.zeros_like(dgamma), np.zeros_like(dbeta)
     if training:
-        m = x.dtype.type(x.size // x.shape[1])
-        dx = g - _per_channel(dbeta / m, x) - xhat * _per_channel(dgamma / m, x)
-    return dx * _per_channel(gamma * inverse_sigma, x), dgamma, dbeta, None, None
+        slope, offset = -factor * inverse_sigma * dgamma / len(rows), -factor * dbeta / len(rows)
+    slope, offset, dgamma, dbeta = (v.astype(x.dtype) for v in (slope, offset, dgamma, dbeta))
+    return _like(channel_line(factor, rows_g, slope, rows, mean, offset), x), dgamma, dbeta, None, None
 
 
 BATCH_NORM = Op("batch_norm", batch_norm, batch_norm_vjp)

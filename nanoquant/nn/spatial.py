@@ -1,201 +1,201 @@
-"""Convolution and pooling over images, as products and slices of whole arrays.
+"""Convolution over images, as products of matrices.
 
-A convolution is one matrix product, once every input value stands in each of the places where the filter meets it
-(*im2col*; the inverse, which adds the places up again, is *col2im*):
+A convolution is one matrix product, once every input value stands in each of the places where the filter meets it:
+*unfolded* (im2col), a row for each output pixel. Its gradient *folds* such rows, which adds up what meets in one place.
 
-      image, padded         columns: one row per (channel, i, j),            y = weights @ columns
-      +---------+           one column per output pixel
-      | a b c d |           a b c | e f g       i=0, j=0
-      | e f g h |    -->    b c d | f g h       i=0, j=1
-      | i j k l |           e f g | i j k       i=1, j=0         (2 x 2 filter)
-      +---------+           f g h | j k l       i=1, j=1
+      image             columns            y[pixel] = columns[pixel] @ filter
+      +---------+       a b e f            dfilter  = columns^T @ dy
+      | a b c d |       b c f g            dcolumns = dy @ filter^T,  dimage = fold(dcolumns)
+      | e f g h |  -->  c d g h
+      | i j k l |       e f i j            (2 x 2 filter; each letter is a pixel's run of channels)
+      +---------+       ...
 
-Loops run over the few positions (i, j) of the filter, never over pixels. Images are (batch, channels, height, width).
+So images lie in memory channels last; what users see is a view of them, (batch, channels, *size). Columns are k times as
+large as the image for a filter of k taps: they are made for a few images at a time, and never leave the cache. A depthwise
+filter has no matrix, and goes without columns (csrc/slide.c).
 
-Before: `nanoquant.qtensor`. After: `normalization`.
+Before: `pooling`. After: `normalization`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..autograd.ops import Array, Op
+from ..kernels.sliding import Slide, room, slide
+from .pooling import ADAPTIVE_AVG_POOL as ADAPTIVE_AVG_POOL
+from .pooling import ADAPTIVE_MAX_POOL as ADAPTIVE_MAX_POOL
+from .pooling import AVG_POOL as AVG_POOL
+from .pooling import MAX_POOL as MAX_POOL
+from .windows import Sizes, out_sizes
+from .windows import out_size as out_size
 
-Pair = tuple[int, int]
-
-
-def out_size(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
-    """Pixels of the output along one axis: floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1."""
-    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-
-
-def _places(
-    shape: tuple[int, ...], kernel: Pair, stride: Pair, dilation: Pair
-) -> Iterator[tuple[int, int, tuple[slice, slice]]]:
-    """For each position (i, j) of the filter: which pixels of a padded image of `shape` it meets, one per output pixel."""
-    rows, columns = (out_size(shape[a], kernel[a], stride[a], 0, dilation[a]) for a in (0, 1))
-    for i in range(kernel[0]):
-        for j in range(kernel[1]):
-            top, left = i * dilation[0], j * dilation[1]
-            yield i, j, (
-                slice(top, top + (rows - 1) * stride[0] + 1, stride[0]),
-                slice(left, left + (columns - 1) * stride[1] + 1, stride[1]),
-            )  # fmt: skip
+CACHED = 1 << 20  # bytes of columns that are made at a time
 
 
-def _pad(x: Array, padding: Pair, value: float = 0) -> Array:
-    if padding == (0, 0):
-        return x
-    return np.pad(x, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2), constant_values=value)
+class Geometry(NamedTuple):
+    """How a filter meets an image."""
+
+    stride: Sizes
+    padding: Sizes
+    dilation: Sizes
+    groups: int = 1
 
 
-def _crop(x: Array, padding: Pair) -> Array:
-    return x[:, :, padding[0] : x.shape[2] - padding[0], padding[1] : x.shape[3] - padding[1]]
+def channels_last(x: Array, dtype: Any = None) -> Array:
+    """(batch, channels, *size) as (batch, *size, channels), compact."""
+    return np.ascontiguousarray(np.moveaxis(x, 1, -1), dtype)
 
 
-def _im2col(x: Array, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Array:
-    """(groups, channels / groups * kh * kw, batch * out_height * out_width)."""
-    padded = _pad(x, padding).transpose(1, 0, 2, 3)  # channels first: a column's rows are whole images
-    channels, batch, height, width = padded.shape
-    rows, columns = (
-        out_size(s, k, t, 0, d) for s, k, t, d in zip((height, width), kernel, stride, dilation, strict=True)
-    )
-    places = np.empty((channels, *kernel, batch, rows, columns), x.dtype)
-    for i, j, (ys, xs) in _places((height, width), kernel, stride, dilation):
-        places[:, i, j] = padded[:, :, ys, xs]
-    return places.reshape(groups, channels // groups * kernel[0] * kernel[1], batch * rows * columns)
+def _matrices(w: Array, groups: int, dtype: Any) -> Array:
+    """A filter (outputs, inputs / groups, *kernel) as (groups, outputs / groups, places * inputs / groups)."""
+    return channels_last(w, dtype).reshape(groups, w.shape[0] // groups, -1)
 
 
-def conv2d(
-    x: Array,
-    w: Array,
-    b: Array | None = None,
-    stride: Pair = (1, 1),
-    padding: Pair = (0, 0),
-    dilation: Pair = (1, 1),
-    groups: int = 1,
-) -> Array:
-    """y[n, o, y, x] = b[o] + sum_{c, i, j} w[o, c, i, j] x[n, c, y stride + i dilation, x stride + j dilation].
+class _Meeting:
+    """A filter, and the image and output that it meets: arrays (batch, *size, channels)."""
 
-    x: (batch, in_channels, height, width). w: (out_channels, in_channels / groups, kh, kw). b: (out_channels,).
-    """
-    kernel = (w.shape[2], w.shape[3])
-    rows, columns = (out_size(x.shape[2 + a], kernel[a], stride[a], padding[a], dilation[a]) for a in (0, 1))
-    places = _im2col(x, kernel, stride, padding, dilation, groups)
-    y = np.matmul(w.reshape(groups, w.shape[0] // groups, -1), places).reshape(w.shape[0], -1)
+    def __init__(self, image: Sizes, out: Sizes, w: Array, geometry: Geometry) -> None:
+        self.groups, self.channels, self.outputs = geometry.groups, w.shape[1], w.shape[0] // geometry.groups
+        self.taps, self.pixels = int(np.prod(w.shape[2:])), image[0] * int(np.prod(out))
+        self.sizes = (image[1:-1], out, w.shape[2:], geometry.stride, geometry.padding, geometry.dilation)
+        self.lines = range(self.pixels // out[-1])
+        self.depthwise = self.channels == self.outputs == 1
+        self.pointwise = geometry.groups == self.taps == 1 and set(geometry.stride) == {1} and not any(geometry.padding)
+
+    def parts(self, y: Array) -> Iterator[tuple[Array, Array, int, range]]:
+        """For a few lines of output pixels at a time and each group: rows of y, room for columns, the group, the lines."""
+        width, line = self.taps * self.channels, self.sizes[1][-1]
+        step = max(1, min(len(self.lines), CACHED // (line * width * y.itemsize)))
+        columns = room(step * line * width, y.dtype).reshape(-1, width)
+        rows = y.reshape(self.pixels, -1)
+        for first in self.lines[::step]:
+            lines = self.lines[first : first + step]
+            for group in range(self.groups):
+                part = rows[lines.start * line : lines.stop * line, group * self.outputs : (group + 1) * self.outputs]
+                yield part, columns[: len(part)], group, lines
+
+    def slide(self, op: Slide, image: Array, columns: Array, group: int, lines: range) -> None:
+        """Runs csrc/slide.c on one group."""
+        slide(op, image, columns, None, range(group * self.channels, (group + 1) * self.channels), lines, self.sizes)
+
+    def slide_depthwise(self, op: Slide, image: Array, y: Array, f: Array) -> None:
+        """Runs csrc/slide.c on all channels, each with its own filter."""
+        slide(op, image, y, f, range(self.groups), self.lines, self.sizes)
+
+
+def _correlate(x: Array, w: Array, out: Sizes, geometry: Geometry) -> Array:
+    """The convolution without its bias; images channels last."""
+    m, filters = _Meeting(x.shape, out, w, geometry), _matrices(w, geometry.groups, x.dtype)
+    if m.depthwise:
+        y = np.zeros((len(x), *out, w.shape[0]), x.dtype)
+        m.slide_depthwise(Slide.correlate, x, y, np.ascontiguousarray(filters[:, 0].T))
+        return y
+    y = np.empty((len(x), *out, w.shape[0]), x.dtype)
+    if m.pointwise:
+        return np.asarray(np.matmul(x, filters[0].T, out=y))
+    for rows, columns, group, lines in m.parts(y):
+        m.slide(Slide.unfold, x, columns, group, lines)
+        np.matmul(columns, filters[group].T, out=rows)
+    return y
+
+
+def _scatter(g: Array, w: Array, size: Sizes, geometry: Geometry) -> Array:
+    """The transpose of `_correlate`: each pixel of g adds its multiple of the filter to an image of `size`."""
+    x = np.zeros((len(g), *size, w.shape[1] * geometry.groups), g.dtype)
+    m, filters = _Meeting(x.shape, g.shape[1:-1], w, geometry), _matrices(w, geometry.groups, g.dtype)
+    if m.depthwise:
+        m.slide_depthwise(Slide.scatter, x, g, np.ascontiguousarray(filters[:, 0].T))
+    elif m.pointwise:
+        np.matmul(g, filters[0], out=x)
+    else:
+        for rows, columns, group, lines in m.parts(g):
+            np.matmul(rows, filters[group], out=columns)
+            m.slide(Slide.fold, x, columns, group, lines)
+    return x
+
+
+def _filter_gradient(g: Array, x: Array, w: Array, geometry: Geometry) -> Array:
+    """The gradient of w, which made images of gradient g of x."""
+    m = _Meeting(x.shape, g.shape[1:-1], w, geometry)
+    dw = np.zeros((m.groups, m.outputs, m.taps * m.channels), g.dtype)
+    if m.depthwise:
+        each = np.zeros((len(x), m.taps, m.groups), g.dtype)
+        m.slide_depthwise(Slide.filter, x, g, each)
+        dw[:, 0] = each.sum(axis=0).T
+    elif m.pointwise:
+        np.matmul(g.reshape(-1, g.shape[-1]).T, x.reshape(-1, x.shape[-1]), out=dw[0])
+    else:
+        for rows, columns, group, lines in m.parts(g):
+            m.slide(Slide.unfold, x, columns, group, lines)
+            dw[group] += rows.T @ columns
+    return np.ascontiguousarray(np.moveaxis(dw.reshape(w.shape[0], *w.shape[2:], -1), -1, 1))
+
+
+def _channels_first(y: Array, b: Array | None = None) -> Array:
+    """(batch, *size, channels), plus a bias, as users see it."""
     if b is not None:
-        y += b[:, np.newaxis]
-    return np.asarray(y.reshape(w.shape[0], x.shape[0], rows, columns).swapaxes(0, 1), order="C")
+        y += b
+    return np.moveaxis(y, -1, 1)
 
 
-def conv2d_vjp(
-    g: Array,
-    y: Array,
+def _with_bias_gradient(dx: Array, dw: Array, g: Array, b: Array | None) -> tuple[Array, ...]:
+    gradients = _channels_first(dx), dw
+    return gradients if b is None else (*gradients, g.reshape(-1, g.shape[-1]).sum(axis=0))
+
+
+def conv(
+    x: Array, w: Array, b: Array | None = None, *, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int = 1
+) -> Array:
+    """y[n, o, p] = b[o] + sum_{c, i} w[o, c, i] x[n, c, p stride + i dilation - padding], p and i over all spatial axes.
+
+    x: (batch, in_channels, *size). w: (out_channels, in_channels / groups, *kernel). b: (out_channels,).
+    """
+    out = out_sizes(x.shape, w.shape[2:], stride, padding, dilation)
+    last = channels_last(x, np.result_type(x, w, np.float32))
+    return _channels_first(_correlate(last, w, out, Geometry(stride, padding, dilation, groups)), b)
+
+
+def conv_vjp(g: Array, y: Array, x: Array, w: Array, b: Array | None = None, **options: Any) -> tuple[Array, ...]:
+    """dx scatters g by the filter; dw is the product of g and the columns of x; db sums g."""
+    geometry, g = Geometry(**options), channels_last(g)
+    dw = _filter_gradient(g, channels_last(x, g.dtype), w, geometry)
+    return _with_bias_gradient(_scatter(g, w, x.shape[2:], geometry), dw, g, b)
+
+
+def conv_transpose(
     x: Array,
     w: Array,
     b: Array | None = None,
-    stride: Pair = (1, 1),
-    padding: Pair = (0, 0),
-    dilation: Pair = (1, 1),
+    *,
+    stride: Sizes,
+    padding: Sizes,
+    output_padding: Sizes,
+    dilation: Sizes,
     groups: int = 1,
-) -> tuple[Array, ...]:
-    """With columns C of x: dw = g C^T, dC = w^T g, and dx adds dC up where im2col had copied x to (col2im)."""
-    kernel = (w.shape[2], w.shape[3])
-    out = g.swapaxes(0, 1).reshape(groups, w.shape[0] // groups, -1)
-    dw = np.matmul(out, _im2col(x, kernel, stride, padding, dilation, groups).swapaxes(1, 2)).reshape(w.shape)
-    places = np.matmul(w.reshape(groups, w.shape[0] // groups, -1).swapaxes(1, 2), out)
-    batch, channels = x.shape[:2]
-    height, width = x.shape[2] + 2 * padding[0], x.shape[3] + 2 * padding[1]
-    places = places.reshape(channels, *kernel, batch, *g.shape[2:])
-    dx = np.zeros((channels, batch, height, width), x.dtype)
-    for i, j, (ys, xs) in _places((height, width), kernel, stride, dilation):
-        dx[:, :, ys, xs] += places[:, i, j]
-    gradients = (_crop(dx.swapaxes(0, 1), padding), dw)
-    return gradients if b is None else (*gradients, g.sum(axis=(0, 2, 3)))
-
-
-def max_pool2d(
-    x: Array, kernel: Pair = (2, 2), stride: Pair = (2, 2), padding: Pair = (0, 0), dilation: Pair = (1, 1)
 ) -> Array:
-    """The greatest value in each window; padding never wins."""
-    lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
-    padded = _pad(x, padding, lowest)
-    y: Array | None = None
-    for _, _, (ys, xs) in _places(padded.shape[2:], kernel, stride, dilation):
-        window = padded[:, :, ys, xs]
-        y = window.copy(order="K") if y is None else np.maximum(y, window, out=y)
-    assert y is not None
-    return y
+    """y[n, o, p stride + i dilation - padding] sums w[c, o, i] x[n, c, p]: a convolution's gradient, made a layer.
 
-
-def max_pool2d_vjp(
-    g: Array,
-    y: Array,
-    x: Array,
-    kernel: Pair = (2, 2),
-    stride: Pair = (2, 2),
-    padding: Pair = (0, 0),
-    dilation: Pair = (1, 1),
-) -> tuple[Array]:
-    """The gradient goes to the first greatest element of each window, in reading order."""
-    padded = _pad(x, padding, -np.inf)
-    dx, open_ = np.zeros_like(padded), np.ones(y.shape, bool)
-    for _, _, (ys, xs) in _places(padded.shape[2:], kernel, stride, dilation):
-        winner = (padded[:, :, ys, xs] == y) & open_
-        dx[:, :, ys, xs] += g * winner
-        open_ &= ~winner
-    return (_crop(dx, padding),)
-
-
-def avg_pool2d(x: Array, kernel: Pair = (2, 2), stride: Pair = (2, 2), padding: Pair = (0, 0)) -> Array:
-    """The mean of each window, padding counted as zeros."""
-    padded = _pad(x, padding)
-    total = sum(padded[:, :, ys, xs] for _, _, (ys, xs) in _places(padded.shape[2:], kernel, stride, (1, 1)))
-    return np.asarray(total / x.dtype.type(kernel[0] * kernel[1]))
-
-
-def avg_pool2d_vjp(
-    g: Array, y: Array, x: Array, kernel: Pair = (2, 2), stride: Pair = (2, 2), padding: Pair = (0, 0)
-) -> tuple[Array]:
-    """Every element of a window gets an equal share."""
-    dx = np.zeros((*x.shape[:2], x.shape[2] + 2 * padding[0], x.shape[3] + 2 * padding[1]), x.dtype)
-    share = g / x.dtype.type(kernel[0] * kernel[1])
-    for _, _, (ys, xs) in _places(dx.shape[2:], kernel, stride, (1, 1)):
-        dx[:, :, ys, xs] += share
-    return (_crop(dx, padding),)
-
-
-def adaptive_windows(size: int, out: int) -> list[slice]:
-    """The `out` windows that cover `size` pixels: window i is floor(i size / out) .. ceil((i + 1) size / out).
-
-    >>> adaptive_windows(5, 2)
-    [slice(0, 3, None), slice(2, 5, None)]
+    x: (batch, in_channels, *size). w: (in_channels, out_channels / groups, *kernel). b: (out_channels,). Each output axis
+    has (size - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1 pixels.
     """
-    return [slice(i * size // out, -(-(i + 1) * size // out)) for i in range(out)]
+    axes = zip(x.shape[2:], w.shape[2:], stride, padding, output_padding, dilation, strict=True)
+    size = tuple((n - 1) * s - 2 * p + d * (k - 1) + more + 1 for n, k, s, p, more, d in axes)
+    last = channels_last(x, np.result_type(x, w, np.float32))
+    return _channels_first(_scatter(last, w, size, Geometry(stride, padding, dilation, groups)), b)
 
 
-def adaptive_avg_pool2d(x: Array, out: Pair = (1, 1)) -> Array:
-    """The means of `out` windows that cover the image; neighbours overlap where the sizes do not divide."""
-    y = np.empty((*x.shape[:2], *out), x.dtype)
-    for i, ys in enumerate(adaptive_windows(x.shape[2], out[0])):
-        for j, xs in enumerate(adaptive_windows(x.shape[3], out[1])):
-            y[:, :, i, j] = x[:, :, ys, xs].mean(axis=(2, 3))
-    return y
+def conv_transpose_vjp(
+    g: Array, y: Array, x: Array, w: Array, b: Array | None = None, *, output_padding: Sizes, **options: Any
+) -> tuple[Array, ...]:
+    """As in `conv_vjp`, with x and g in each other's place."""
+    geometry, g = Geometry(**options), channels_last(g)
+    dw = _filter_gradient(channels_last(x, g.dtype), g, w, geometry)
+    return _with_bias_gradient(_correlate(g, w, x.shape[2:], geometry), dw, g, b)
 
 
-def adaptive_avg_pool2d_vjp(g: Array, y: Array, x: Array, out: Pair = (1, 1)) -> tuple[Array]:
-    """Every element of a window gets an equal share."""
-    dx = np.zeros_like(x)
-    for i, ys in enumerate(adaptive_windows(x.shape[2], out[0])):
-        for j, xs in enumerate(adaptive_windows(x.shape[3], out[1])):
-            window = dx[:, :, ys, xs]
-            window += g[:, :, i : i + 1, j : j + 1] / x.dtype.type(window.shape[2] * window.shape[3])
-    return (dx,)
-
-
-CONV2D = Op("conv2d", conv2d, conv2d_vjp)
-MAX_POOL2D = Op("max_pool2d", max_pool2d, max_pool2d_vjp)
-AVG_POOL2D = Op("avg_pool2d", avg_pool2d, avg_pool2d_vjp)
-ADAPTIVE_AVG_POOL2D = Op("adaptive_avg_pool2d", adaptive_avg_pool2d, adaptive_avg_pool2d_vjp)
+CONV = Op("conv", conv, conv_vjp)
+CONV_TRANSPOSE = Op("conv_transpose", conv_transpose, conv_transpose_vjp)

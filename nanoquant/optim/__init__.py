@@ -1,7 +1,10 @@
-"""Optimizers and learning-rate schedules, with torch's names and arguments."""
+"""Optimizers, learning-rate schedules and gradient clipping, with torch's names and arguments."""
 
 from . import lr_scheduler as lr_scheduler
+from .clip import clip_grad_norm_ as clip_grad_norm_
+from .clip import clip_grad_value_ as clip_grad_value_
 from .optimizers import SGD as SGD
 from .optimizers import Adam as Adam
 from .optimizers import AdamW as AdamW
 from .optimizers import Optimizer as Optimizer
+from .optimizers import RMSprop as RMSprop

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..module import Module
-from ..nn.linear import as_tensor
+from ..nn.layer import as_tensor
 from ..observers import FixedQParamsObserver, MovingAverageMinMaxObserver, NotCalibratedError, Observer, Partial
 from ..qparams import QParams
 

@@ -31,7 +31,7 @@ from ..affine import fake_quantize_as, inverse_scale, refuse_nan
 from ..autograd.ops import Array, Op
 from ..autograd.tensor import apply
 from ..nn import Parameter
-from ..nn.linear import as_tensor
+from ..nn.layer import as_tensor
 from ..observers import MovingAverageMinMaxObserver, NotCalibratedError, Observer
 from ..qparams import QParams
 from .fake_quantize import FakeQuantize

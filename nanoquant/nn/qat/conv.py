@@ -16,7 +16,10 @@ class Conv2d(Twin, float_conv.Conv2d):
 
     def apply_layer(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The convolution with these weights."""
-        return self.convolve(x, weight, bias)
+        y: Tensor = float_conv.conv2d(
+            x, weight, bias, self.stride, self.padding, self.dilation, self.groups, self.padding_mode
+        )
+        return y
 
 
 class ConvReLU2d(Conv2d):

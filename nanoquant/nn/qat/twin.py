@@ -14,7 +14,7 @@ from ...autograd.tensor import Tensor
 from ...module import Module
 from ..activation import ReLU
 from ..intrinsic import Fused, fold_batch_norm, fold_factor
-from ..linear import take_float
+from ..layer import take_float
 
 Self = TypeVar("Self", bound="Twin")
 

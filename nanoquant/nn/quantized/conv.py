@@ -10,9 +10,8 @@ from typing import Any
 from ...kernels.packed import PackedWeights
 from ...numerics import Profile
 from ...qtensor import QTensor
-from .. import functional as F
-from ..conv import Geometry
-from ..functional import Pair
+from ..conv import Geometry, Size, check_image
+from ..layer import sizes
 from .weighted import Static, run, static_from_float
 
 
@@ -28,16 +27,16 @@ class Conv2d(Geometry, Static):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int | Pair,
-        stride: int | Pair = 1,
-        padding: int | Pair | str = 0,
-        dilation: int | Pair = 1,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size | str = 0,
+        dilation: Size = 1,
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
         profile: Profile | None = None,
     ) -> None:
-        kernel = F.pair(kernel_size, "kernel_size")
+        kernel = sizes(kernel_size, "kernel_size", 2)
         super().__init__((out_channels, in_channels // max(groups, 1), *kernel), bias, profile)
         self.set_geometry(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, padding_mode)
 
@@ -53,9 +52,8 @@ class Conv2d(Geometry, Static):
 
     def pack(self, values: Any, scale: Any, zero_point: Any, bias: Any) -> PackedWeights:
         """See `Weighted`."""
-        (top, bottom), (left, right) = self.borders()
-        own = self.padding_mode == "zeros" and top == bottom and left == right
-        padding = (top, left) if own else (0, 0)
+        own = self.padding_mode == "zeros" and all(before == after for before, after in self.borders())
+        padding = tuple(before for before, _ in self.borders()) if own else (0, 0)
         return PackedWeights(
             values, scale, zero_point, bias, self.stride, padding, self.dilation, self.groups, self.profile
         )
@@ -63,7 +61,7 @@ class Conv2d(Geometry, Static):
     def forward(self, x: Any) -> QTensor:
         """See the class."""
         q = self.take(x)
-        F.check_image(q.shape, self.in_channels)
+        check_image(q.shape, self.in_channels)
         q, _ = self.split_padding(q)
         return run("conv", self.packed(), q, self.output(), self.relu)
 

@@ -14,7 +14,7 @@ from ...kernels import dynamic
 from ...kernels.packed import PackedWeights
 from ...numerics import Profile
 from ...qtensor import without_gradient
-from ..linear import take_float
+from ..layer import take_float
 from .linear import pack_linear
 from .weighted import Weighted, quantize_weights
 

@@ -15,7 +15,7 @@ from ...module import Module
 from ...qparams import QParams
 from ...qtensor import QTensor, quantize
 from ...scheme import QDType, quint8
-from ..linear import as_tensor
+from ..layer import as_tensor
 from .weighted import output_qparams
 
 

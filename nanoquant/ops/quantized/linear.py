@@ -12,7 +12,7 @@ import numpy as np
 from ...autograd.tensor import Tensor
 from ...kernels.engine import quantized as engine
 from ...kernels.packed import PackedWeights
-from ...nn.linear import as_tensor
+from ...nn.layer import as_tensor
 from ...nn.quantized.dynamic import linear_dynamic as run_dynamic
 from ...nn.quantized.linear import pack_linear
 from ...nn.quantized.weighted import run, run_again

@@ -1,0 +1,128 @@
+"""Embeddings: rows of a table picked by number, alone or in bags.
+
+Before: `loss`. After: `recurrent`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..autograd.ops import Array, Op
+from ..autograd.parameter import Parameter
+from ..autograd.tensor import Tensor, apply
+from ..creation import generator
+from ..module import Module
+from .layer import Layer
+from .shape import TAKE, sum_by_index
+
+
+def _numbers(input: Any, rows: int) -> Array:
+    index = np.asarray(input)
+    if index.dtype.kind not in "iu" or (index.size and not 0 <= index.min() <= index.max() < rows):
+        raise ValueError(f"an embedding of {rows} rows takes integers in [0, {rows}); got {index.dtype} {index}")
+    return index
+
+
+def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+    """weight[input]: (...) integers to (..., embedding_dim). The row padding_idx gets no gradient."""
+    index = _numbers(input, weight.shape[0])
+    return apply(TAKE, weight, index=index, axis=0, frozen=padding_idx)
+
+
+SUM_BAGS = Op("sum_bags", sum_by_index, lambda g, y, rows, index, count: (g[index],))
+
+
+def embedding_bag(
+    input: Any, weight: Tensor, offsets: Any = None, *, mode: str = "mean", per_sample_weights: Any = None,
+    include_last_offset: bool = False, padding_idx: int | None = None,
+) -> Tensor:  # fmt: skip
+    """The sum, mean or elementwise maximum of the rows of each bag; an empty bag gives zeros.
+
+    input: (bags, n) integers, or (n,) with offsets, where each bag starts. per_sample_weights: factors of the rows, for
+    'sum' only. The row padding_idx counts as absent.
+    """
+    index = _numbers(input, weight.shape[0])
+    if mode not in ("sum", "mean", "max") or (per_sample_weights is not None and mode != "sum"):
+        raise ValueError(f"mode must be 'sum', 'mean' or 'max', and 'sum' with per_sample_weights; got {mode!r}")
+    if (index.ndim == 1) != (offsets is not None):
+        raise ValueError(f"an EmbeddingBag takes (bags, n), or (n,) with offsets; got {index.shape}, offsets {offsets}")
+    starts = np.arange(len(index)) * index.shape[-1] if offsets is None else np.asarray(offsets)
+    starts = starts[:-1] if include_last_offset else starts
+    count, index = len(starts), index.reshape(-1)
+    bag = np.searchsorted(starts, np.arange(index.size), side="right") - 1
+    kept = np.ones(index.shape, bool) if padding_idx is None else index != padding_idx % weight.shape[0]
+    index, bag = index[kept], bag[kept]
+    rows = apply(TAKE, weight, index=index, axis=0)
+    sizes = np.bincount(bag, minlength=count).astype(rows.dtype)[:, np.newaxis]
+    if mode == "max":
+        best = np.zeros((count, weight.shape[1]), np.int64)
+        for i in np.flatnonzero(sizes):
+            best[i] = np.flatnonzero(bag == i)[rows.array[bag == i].argmax(axis=0)]
+        return rows[best, np.arange(weight.shape[1])] * (sizes > 0).astype(rows.dtype)
+    if per_sample_weights is not None:
+        factors = (
+            per_sample_weights if isinstance(per_sample_weights, Tensor) else Tensor(np.asarray(per_sample_weights))
+        )
+        rows = rows * factors.reshape(-1)[np.flatnonzero(kept)].reshape(-1, 1)
+    y = apply(SUM_BAGS, rows, index=bag, count=count)
+    return y / np.maximum(sizes, 1) if mode == "mean" else y
+
+
+class Embedding(Layer):
+    """A table of num_embeddings rows, from which integers pick: (...) to (..., embedding_dim).
+
+    weight: (num_embeddings, embedding_dim), standard normal at first. The row padding_idx starts as zeros and stays.
+
+    >>> table = Embedding.from_pretrained(nq.tensor([[0.0, 1.0], [2.0, 3.0]]))
+    >>> table(nq.tensor([1, 0, 1]))
+    tensor([[2., 3.],
+            [0., 1.],
+            [2., 3.]])
+    """
+
+    function: Callable[..., Tensor] = staticmethod(embedding)
+    shown = "*num_embeddings *embedding_dim padding_idx?"
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None) -> None:
+        Module.__init__(self)
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
+        table = generator().standard_normal((num_embeddings, embedding_dim), np.float32)
+        if padding_idx is not None:
+            table[padding_idx] = 0
+        self.weight = Parameter(table)
+
+    @classmethod
+    def from_pretrained(cls, embeddings: Any, freeze: bool = True, **options: Any) -> Any:
+        """The layer with this table, which does not learn if `freeze`."""
+        layer = cls(*np.shape(embeddings), **options)
+        layer.weight = Parameter(np.array(embeddings), requires_grad=not freeze)
+        return layer
+
+
+class EmbeddingBag(Embedding):
+    """The sum, mean or maximum of the rows that a bag of integers picks; `embedding_bag` says of what shape.
+
+    >>> bags = EmbeddingBag.from_pretrained(nq.tensor([[0.0, 1.0], [2.0, 3.0]]), mode="sum")
+    >>> bags(nq.tensor([1, 1, 0]), nq.tensor([0, 2]))
+    tensor([[4., 6.],
+            [0., 1.]])
+    """
+
+    function, shown = staticmethod(embedding_bag), "*num_embeddings *embedding_dim mode padding_idx?"
+
+    def __init__(
+        self, num_embeddings: int, embedding_dim: int, *, mode: str = "mean", include_last_offset: bool = False,
+        padding_idx: int | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(num_embeddings, embedding_dim, padding_idx)
+        self.mode, self.include_last_offset = mode, include_last_offset
+
+    def forward(self, input: Any, offsets: Any = None, per_sample_weights: Any = None) -> Tensor:
+        return embedding_bag(
+            input, self.weight, offsets, mode=self.mode, per_sample_weights=per_sample_weights,
+            include_last_offset=self.include_last_offset, padding_idx=self.padding_idx,
+        )  # fmt: skip
