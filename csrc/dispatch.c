@@ -43,7 +43,7 @@ const nq_isa *nq_find_isa(int isa) { return nq_isa_runs(isa) ? table[isa].isa : 
 /* From the third on, the kernels of rows.h, which an instruction set has all or none of. */
 static const char *const kernels[] = {"gemm", "depthwise", "quantize", "dequantize", "requantize", "add", "mul",
                                       "scale_shift", "clamp", "lookup", "max_pool", "avg_pool", "softmax", "layer_norm",
-                                      "range"};
+                                      "range", "product"};
 
 const char *nq_kernel_name(int index) {
     return index >= 0 && index < (int)(sizeof kernels / sizeof kernels[0]) ? kernels[index] : NULL;

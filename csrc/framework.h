@@ -125,6 +125,11 @@ typedef struct {
 nq_cut nq_cut_rows(int64_t rows, int64_t columns, const void *y, int64_t element);
 nq_piece nq_piece_of(const nq_cut *cut, int64_t item);
 
+/* slide.c: `lines` lines of output pixels from `first` on: columns = image, image += columns (nanoquant.h). */
+int nq_windows_are_sane(const nq_windows *w);
+void nq_unfold(const nq_windows *w, float *image, int64_t first, int64_t lines, float *columns);
+void nq_fold(const nq_windows *w, float *image, int64_t first, int64_t lines, float *columns);
+
 /* Bytes of one output. */
 static inline int64_t nq_element(const nq_epilogue *epilogue) { return epilogue->form < NQ_FORM_ACCUMULATOR ? 1 : 4; }
 

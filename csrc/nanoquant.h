@@ -271,6 +271,17 @@ typedef enum {
 } nq_slide_op;
 nq_status nq_slide(int op, const nq_windows *windows, void *image, void *columns_or_y, void *f);
 
+/* A convolution of float32, over all lines of the windows. image: as above; pixels: [lines][out[2]][pixel_outputs], of which
+ * the first `outputs` take part. filter: the rows that the operation reads are padded to a multiple of 16 entries. */
+typedef enum {
+    NQ_FORWARD,          /* pixels = columns(image) filter           filter: [kernel ...][channels][outputs, padded] */
+    NQ_BACKWARD,         /* columns(image) += pixels filter^T        filter: [outputs][kernel ... channels, padded]  */
+    NQ_WEIGHTS           /* filter = columns(image)^T pixels         filter: [kernel ...][channels][outputs]         */
+} nq_convolve_op;
+nq_status nq_convolve_room(int op, const nq_windows *windows, int32_t outputs, int64_t *bytes);
+nq_status nq_convolve(int isa, int op, const nq_windows *windows, int32_t outputs, int32_t pixel_outputs, float *image,
+                      float *pixels, float *filter, void *room, int64_t room_bytes);
+
 /* Rows of channels, [rows][channels]; vectors have `channels` entries. For each block of NQ_SUM_ROWS rows (the last may be
  * shorter) sums[block][0] = sum p - p_shift and sums[block][1] = sum (p - p_shift) (q - q_shift). */
 enum { NQ_SUM_ROWS = 256 };

@@ -130,7 +130,7 @@ IMAGE_ITEM(fold_item, NQ_FOLD)
 IMAGE_ITEM(scatter_item, NQ_SCATTER)
 IMAGE_ITEM(filter_item, NQ_FILTER)
 
-static int windows_are_sane(const nq_windows *w) {
+int nq_windows_are_sane(const nq_windows *w) {
     int64_t image = w->pixel_channels, columns = w->channels;
     int sane = (w->element == 4 || w->element == 8) && w->batch >= 0 && w->channels > 0 && w->channels <= w->pixel_channels;
     for (int a = 0; a < 3; a++) {
@@ -144,9 +144,22 @@ static int windows_are_sane(const nq_windows *w) {
            w->first + w->lines <= (int64_t)w->batch * w->out[0] * w->out[1];
 }
 
+/* Lines first..first + lines - 1 of an image of floats, to columns of their own or from them. */
+#define SOME_LINES(name, op)                                                                                           \
+    void name(const nq_windows *w, float *image, int64_t first, int64_t lines, float *columns) {                       \
+        nq_windows part = *w;                                                                                          \
+        part.first = first;                                                                                            \
+        const int64_t taps = (int64_t)w->kernel[0] * w->kernel[1] * w->kernel[2];                                      \
+        pass p = {.w = &part, .image = (char *)image, .pixels = (char *)columns, .pixel_taps = taps};                  \
+        for (int64_t i = 0; i < lines; i++)                                                                            \
+            slide_line(&p, op, i);                                                                                     \
+    }
+SOME_LINES(nq_unfold, NQ_UNFOLD)
+SOME_LINES(nq_fold, NQ_FOLD)
+
 nq_status nq_slide(int op, const nq_windows *w, void *x, void *pixels, void *f) {
     static void (*const items[])(void *, int64_t) = {unfold_item, fold_item, correlate_item, scatter_item, filter_item};
-    if (op < NQ_UNFOLD || op > NQ_FILTER || !windows_are_sane(w))
+    if (op < NQ_UNFOLD || op > NQ_FILTER || !nq_windows_are_sane(w))
         return NQ_BAD_ARGUMENT;
     const int64_t taps = (int64_t)w->kernel[0] * w->kernel[1] * w->kernel[2], image = (int64_t)w->out[0] * w->out[1];
     const int parallel = w->lines * w->out[2] * taps * w->channels >= PARALLEL_ELEMENTS;

@@ -203,6 +203,15 @@ typedef struct {
     int64_t height, width, line_stride, pixel_stride;
 } nq_window;
 
+/* c[i][n] (+)= sum_k a[i][k] * b[k][n]: element (i, k) of a at a[i * a_row + k * a_inner], of b at b[k * b_inner + n], of c at
+ * c[i * c_row + n]. Each row of b is readable up to a multiple of 16 columns. adds: to what c holds. */
+typedef struct {
+    const float *a, *b;
+    float *c;
+    int64_t rows, inner, columns, a_row, a_inner, b_inner, c_row;
+    int adds;
+} nq_product;
+
 /* rows*.h */
 typedef struct {
     int (*quantize)(const float *x, int64_t count, const nq_target *t, uint8_t *q);      /* 1: x holds a NaN */
@@ -216,6 +225,7 @@ typedef struct {
                        double eps, const nq_target *t, uint8_t *y);
     int (*range)(const float *x, int64_t count, float *low, float *high);                /* 1: x holds a NaN */
     int64_t (*sum_bytes)(const uint8_t *x, int64_t count);
+    void (*multiply)(const nq_product *p);
 } nq_rows;
 
 /* One way to multiply bytes in registers alone: runs its instructions `rounds` times, returns the multiply-adds done. */

@@ -40,7 +40,15 @@ LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 # Who may include what. Intrinsics live under x86/ and arm/ only, and only dispatch.c names an instruction set's table.
 INCLUDES = {
     "": {"nanoquant.h", "ukernel.h", "framework.h", "numerics.h", "stream.h"},
-    "ref": {"../ukernel.h", "../numerics.h", "../rows.h", "../rows_norm.h", "../rows_pool.h", "vec_scalar.h"},
+    "ref": {
+        "../ukernel.h",
+        "../numerics.h",
+        "../rows.h",
+        "../rows_norm.h",
+        "../rows_pool.h",
+        "../rows_product.h",
+        "vec_scalar.h",
+    },
     "x86": {
         "x86.h",
         "tile_256.h",
@@ -62,6 +70,7 @@ INCLUDES = {
         "../rows.h",
         "../rows_norm.h",
         "../rows_pool.h",
+        "../rows_product.h",
         "../stream.h",
         "immintrin.h",
         "cpuid.h",
@@ -89,6 +98,7 @@ HEADERS = {
     "rows.h": set(),
     "rows_norm.h": set(),
     "rows_pool.h": set(),
+    "rows_product.h": set(),
     "vec_scalar.h": set(),
     "vec_avx2.h": set(),
     "vec_avx512.h": set(),

@@ -53,6 +53,11 @@ def test_convolutions_against_differences(seed: int) -> None:
     assert gradcheck(lambda x, v, b: apply(spatial.CONV_TRANSPOSE, x, v, b, **options), [x, v, b], directions=1)
 
 
+def gradients(parts: Any) -> list[np.ndarray]:
+    """What a vjp returned, all of it computed."""
+    return [part() if callable(part) else part for part in parts]
+
+
 def agrees(op: Any, theirs: Any, arrays: list[np.ndarray], options: dict[str, Any]) -> None:
     """Forward and backward, in float64."""
     torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -61,7 +66,7 @@ def agrees(op: Any, theirs: Any, arrays: list[np.ndarray], options: dict[str, An
     np.testing.assert_allclose(y, wanted.detach().numpy(), rtol=1e-9, atol=1e-9)
     g = np.random.default_rng(0).standard_normal(y.shape)
     wanted.backward(torch.tensor(g))
-    for gradient, tensor in zip(op.vjp(g, y, *arrays, **options), tensors, strict=True):
+    for gradient, tensor in zip(gradients(op.vjp(g, y, *arrays, **options)), tensors, strict=True):
         np.testing.assert_allclose(gradient, tensor.grad.numpy(), rtol=1e-9, atol=1e-9)
 
 
@@ -115,16 +120,82 @@ def test_float32_has_the_values_of_float64_on_any_threads_and_in_any_parts(
     x, w, _, b = (a.astype(np.float32) for a in arrays)
     y = spatial.conv(x, w, b, **options)
     exact = [spatial.conv(*(a.astype(np.float64) for a in (x, w, b)), **options)]
-    exact += spatial.conv_vjp(y.astype(np.float64), y, *(a.astype(np.float64) for a in (x, w, b)), **options)
+    exact += gradients(spatial.conv_vjp(y.astype(np.float64), y, *(a.astype(np.float64) for a in (x, w, b)), **options))
     for threads, cached in ((1, 1 << 20), (2, 1 << 20), (2, 100)):
         monkeypatch.setattr(spatial, "CACHED", cached)
         before = nq.get_num_threads()
         nq.set_num_threads(threads)
-        got = [spatial.conv(x, w, b, **options), *spatial.conv_vjp(y, y, x, w, b, **options)]
+        got = [spatial.conv(x, w, b, **options), *gradients(spatial.conv_vjp(y, y, x, w, b, **options))]
         nq.set_num_threads(before)
         for value, wanted in zip(got, exact, strict=True):
             # a sum of n float32 products is off by at most n 2^-24 times the sum of their sizes; n < 2^12, 2^4 to spare
             np.testing.assert_allclose(value, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+
+
+def products(seed: int) -> tuple[tuple[Any, ...], list[tuple[sliding.Convolve, np.ndarray, np.ndarray, np.ndarray]]]:
+    """A convolution's channels, outputs and sizes, and for each operation image, pixels and filter."""
+    rng, _, sizes = drawn(seed)
+    kernel, stride, padding, dilation, size = sizes(1, 3), sizes(1, 2), sizes(0, 2), sizes(1, 2), sizes(5, 9)
+    out = spatial.out_sizes((1, 1, *size), kernel, stride, padding, dilation)
+    n, m, before, batch = (int(v) for v in rng.integers((1, 1, 0, 1), (20, 40, 3, 12)))
+    K, geometry = int(np.prod(kernel)) * n, (size, out, kernel, stride, padding, dilation)
+    calls = []
+    for op, shape in zip(sliding.Convolve, ((K, -(-m // 16) * 16), (m, -(-K // 16) * 16), (K, m)), strict=True):
+        shapes = ((batch, *size, n + before), (batch * int(np.prod(out)), m + before), shape)
+        calls.append((op, *(rng.standard_normal(s).astype(np.float32) for s in shapes)))
+    return (range(before, before + n), range(before, before + m), geometry), calls
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_products_have_the_same_bits_on_every_instruction_set_and_any_threads(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, calls = products(seed)
+    before = nq.get_num_threads()
+    for op, *arrays in calls:
+        results = []
+        for isa, threads in [(isa, threads) for isa in native.available_isas() for threads in (1, 3)]:
+            monkeypatch.setenv("NANOQUANT_ISA", isa)
+            nq.set_num_threads(threads)
+            given = [a.copy() for a in arrays]
+            sliding.convolve(op, *given, *where)
+            results.append(given)
+        nq.set_num_threads(before)
+        for got in results[1:]:
+            for a, b in zip(got, results[0], strict=True):
+                np.testing.assert_array_equal(a.view(np.int32), b.view(np.int32))
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_products_are_those_of_columns(seed: int) -> None:
+    (channels, outputs, sizes), calls = products(seed)
+    for op, image, pixels, f in calls:
+        exact = [a.astype(np.float64) for a in (image, pixels, f)]
+        lines, K = len(pixels) // sizes[1][-1], int(np.prod(sizes[2])) * len(channels)
+        columns = np.empty((len(pixels), K))
+        if op is sliding.Convolve.backward:
+            columns[:] = exact[1][:, outputs] @ exact[2][:, :K]
+            sliding.slide(sliding.Slide.fold, exact[0], columns, None, channels, range(lines), sizes)
+        else:
+            sliding.slide(sliding.Slide.unfold, exact[0], columns, None, channels, range(lines), sizes)
+        if op is sliding.Convolve.forward:
+            exact[1][:, outputs] = columns @ exact[2][:, : len(outputs)]
+        elif op is sliding.Convolve.weights:
+            exact[2][:] = columns.T @ exact[1][:, outputs]
+        sliding.convolve(op, image, pixels, f, channels, outputs, sizes)
+        for got, wanted in zip((image, pixels, f), exact, strict=True):
+            # as above: sums of at most 2^12 products
+            np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+
+
+def test_products_refuse_what_does_not_fit() -> None:
+    where, calls = products(1)
+    for op, *arrays in calls:
+        for i in range(3):
+            with pytest.raises(ValueError, match=f"{op.name}: arrays of .* do not fit"):
+                sliding.convolve(op, *(a[:-1] if j == i else a for j, a in enumerate(arrays)), *where)
+    windows, size = native.ffi.new("nq_windows *"), native.ffi.new("int64_t *")
+    assert native.lib.nq_convolve_room(0, windows, 1, size) == native.lib.NQ_BAD_ARGUMENT
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (300, 3), (256, 8), (1000, 19), (5000, 64)])
@@ -183,6 +254,11 @@ for at_end in (True, False):
             pixels = guard(2 * out[0] * out[1], *([taps, n] if op <= 1 else [n]), dtype=dtype)
             f = guard(1 + (op is sliding.Slide.filter), taps, n, dtype=dtype)
             sliding.slide(op, guard(2, *size, n, dtype=dtype), pixels, f, range(n), range(2 * out[0]), sizes)
+        if dtype is np.float32:
+            m, K = int(g.integers(1, 40)), taps * n
+            up = lambda k: -(-k // 16) * 16
+            for op, shape in zip(sliding.Convolve, ((K, up(m)), (m, up(K)), (K, m))):
+                sliding.convolve(op, guard(2, *size, n), guard(2 * out[0] * out[1], m), guard(*shape), range(n), range(m), sizes)
         rows = guard(int(g.integers(1, 600)), n), guard(1, n)[0], guard(1, n)[0], guard(1, n)[0]
         channels.channel_sums(rows[0], rows[1], rows[0], rows[2])
         channels.channel_line(rows[1], rows[0], rows[2], rows[0], rows[3], rows[1])
@@ -203,4 +279,4 @@ def test_mixed_dtypes_become_the_wider_one() -> None:
     assert spatial.conv(x, w, **options).dtype == np.float64
     assert spatial.conv(x.astype(np.int64), w, **options).tolist() == spatial.conv(x, w, **options).tolist()
     y = spatial.conv(x.astype(np.float32), w, **options)
-    assert [d.dtype for d in spatial.conv_vjp(y, y, x, w, **options)] == [np.float32] * 2
+    assert [d.dtype for d in gradients(spatial.conv_vjp(y, y, x, w, **options))] == [np.float32] * 2

@@ -8,5 +8,6 @@
 #include "../rows.h"
 #include "../rows_norm.h"
 #include "../rows_pool.h"
+#include "../rows_product.h"
 
 const nq_rows nq_rows_ref = NQ_ROWS(requantize, look_up);

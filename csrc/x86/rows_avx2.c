@@ -13,6 +13,7 @@ BEGIN_TARGET("avx2,fma")
 #include "../rows.h"
 #include "../rows_norm.h"
 #include "../rows_pool.h"
+#include "../rows_product.h"
 #include "../stream.h"
 END_TARGET
 

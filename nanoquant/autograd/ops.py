@@ -26,13 +26,14 @@ Number = bool | int | float
 class Op:
     """One differentiable operation.
 
-    forward(*arrays, **options) -> y. vjp(g, y, *arrays, **options) -> one gradient, or None, for each input. An input
-    that was broadcast has its gradient summed back to its shape by `tape`. doc: the docstring of Tensor's method.
+    forward(*arrays, **options) -> y. vjp(g, y, *arrays, **options) -> for each input its gradient, None, or a function that
+    computes it, called only where it is wanted. An input that was broadcast has its gradient summed back to its shape by
+    `tape`. doc: the docstring of Tensor's method.
     """
 
     name: str
     forward: Callable[..., Array]
-    vjp: Callable[..., tuple[Array | None, ...]]
+    vjp: Callable[..., tuple[Array | Callable[[], Array] | None, ...]]
     doc: str = ""
 
 

@@ -64,7 +64,7 @@ class Node:
         found = []
         for source, part, array in zip(self.sources, parts, self.arrays, strict=True):
             if part is not None and source is not None:
-                part = sum_to_shape(part, array.shape)
+                part = sum_to_shape(part() if callable(part) else part, array.shape)
                 found.append((source, part if part.dtype == array.dtype else part.astype(array.dtype)))
         if not retain_graph:
             self.arrays, self.sources, self.options, self.y = (), (), {}, None

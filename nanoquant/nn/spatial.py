@@ -11,21 +11,23 @@ A convolution is one matrix product, once every input value stands in each of th
       +---------+       ...
 
 So images lie in memory channels last; what users see is a view of them, (batch, channels, *size). Columns are k times as
-large as the image for a filter of k taps: they are made for a few images at a time, and never leave the cache. A depthwise
-filter has no matrix, and goes without columns (csrc/slide.c).
+large as the image for a filter of k taps: they are made for a few lines at a time, and never leave the cache. float32 has C
+for both halves (csrc/convolve.c); the rest, BLAS for the product. A depthwise filter has no matrix, and goes without columns
+(csrc/slide.c).
 
 Before: `pooling`. After: `normalization`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..autograd.ops import Array, Op
-from ..kernels.sliding import Slide, room, slide
+from ..kernels.native import requested_isa
+from ..kernels.sliding import PADDED, Convolve, Slide, convolve, in_vectors, room, slide
 from .pooling import ADAPTIVE_AVG_POOL as ADAPTIVE_AVG_POOL
 from .pooling import ADAPTIVE_MAX_POOL as ADAPTIVE_MAX_POOL
 from .pooling import AVG_POOL as AVG_POOL
@@ -82,6 +84,21 @@ class _Meeting:
         """Runs csrc/slide.c on one group."""
         slide(op, image, columns, None, range(group * self.channels, (group + 1) * self.channels), lines, self.sizes)
 
+    def convolve(self, op: Convolve, image: Array, y: Array, filters: Array) -> bool:
+        """Runs csrc/convolve.c on each group, which leaves a filter's gradient in `filters`; False where it has no code."""
+        if image.dtype != np.float32 or not in_vectors(requested_isa()):
+            return False
+        for group, f in enumerate(filters):
+            channels = range(group * self.channels, (group + 1) * self.channels)
+            outputs = range(group * self.outputs, (group + 1) * self.outputs)
+            rows = f if op is Convolve.backward else f.T
+            padding = 0 if op is Convolve.weights else -rows.shape[1] % PADDED
+            laid = np.ascontiguousarray(np.pad(rows, ((0, 0), (0, padding))) if padding else rows)
+            convolve(op, image, y, laid, channels, outputs, self.sizes)
+            if op is Convolve.weights:
+                f[:] = laid.T
+        return True
+
     def slide_depthwise(self, op: Slide, image: Array, y: Array, f: Array) -> None:
         """Runs csrc/slide.c on all channels, each with its own filter."""
         slide(op, image, y, f, range(self.groups), self.lines, self.sizes)
@@ -97,9 +114,10 @@ def _correlate(x: Array, w: Array, out: Sizes, geometry: Geometry) -> Array:
     y = np.empty((len(x), *out, w.shape[0]), x.dtype)
     if m.pointwise:
         return np.asarray(np.matmul(x, filters[0].T, out=y))
-    for rows, columns, group, lines in m.parts(y):
-        m.slide(Slide.unfold, x, columns, group, lines)
-        np.matmul(columns, filters[group].T, out=rows)
+    if not m.convolve(Convolve.forward, x, y, filters):
+        for rows, columns, group, lines in m.parts(y):
+            m.slide(Slide.unfold, x, columns, group, lines)
+            np.matmul(columns, filters[group].T, out=rows)
     return y
 
 
@@ -111,7 +129,7 @@ def _scatter(g: Array, w: Array, size: Sizes, geometry: Geometry) -> Array:
         m.slide_depthwise(Slide.scatter, x, g, np.ascontiguousarray(filters[:, 0].T))
     elif m.pointwise:
         np.matmul(g, filters[0], out=x)
-    else:
+    elif not m.convolve(Convolve.backward, x, g, filters):
         for rows, columns, group, lines in m.parts(g):
             np.matmul(rows, filters[group], out=columns)
             m.slide(Slide.fold, x, columns, group, lines)
@@ -128,7 +146,7 @@ def _filter_gradient(g: Array, x: Array, w: Array, geometry: Geometry) -> Array:
         dw[:, 0] = each.sum(axis=0).T
     elif m.pointwise:
         np.matmul(g.reshape(-1, g.shape[-1]).T, x.reshape(-1, x.shape[-1]), out=dw[0])
-    else:
+    elif not m.convolve(Convolve.weights, x, g, dw):
         for rows, columns, group, lines in m.parts(g):
             m.slide(Slide.unfold, x, columns, group, lines)
             dw[group] += rows.T @ columns
@@ -142,8 +160,8 @@ def _channels_first(y: Array, b: Array | None = None) -> Array:
     return np.moveaxis(y, -1, 1)
 
 
-def _with_bias_gradient(dx: Array, dw: Array, g: Array, b: Array | None) -> tuple[Array, ...]:
-    gradients = _channels_first(dx), dw
+def _with_bias_gradient(dx: Callable[[], Array], dw: Array, g: Array, b: Array | None) -> tuple[Any, ...]:
+    gradients = (lambda: _channels_first(dx())), dw
     return gradients if b is None else (*gradients, g.reshape(-1, g.shape[-1]).sum(axis=0))
 
 
@@ -159,11 +177,11 @@ def conv(
     return _channels_first(_correlate(last, w, out, Geometry(stride, padding, dilation, groups)), b)
 
 
-def conv_vjp(g: Array, y: Array, x: Array, w: Array, b: Array | None = None, **options: Any) -> tuple[Array, ...]:
-    """dx scatters g by the filter; dw is the product of g and the columns of x; db sums g."""
+def conv_vjp(g: Array, y: Array, x: Array, w: Array, b: Array | None = None, **options: Any) -> tuple[Any, ...]:
+    """dx scatters g by the filter, once it is asked for; dw is the product of g and the columns of x; db sums g."""
     geometry, g = Geometry(**options), channels_last(g)
     dw = _filter_gradient(g, channels_last(x, g.dtype), w, geometry)
-    return _with_bias_gradient(_scatter(g, w, x.shape[2:], geometry), dw, g, b)
+    return _with_bias_gradient(lambda: _scatter(g, w, x.shape[2:], geometry), dw, g, b)
 
 
 def conv_transpose(
@@ -194,7 +212,7 @@ def conv_transpose_vjp(
     """As in `conv_vjp`, with x and g in each other's place."""
     geometry, g = Geometry(**options), channels_last(g)
     dw = _filter_gradient(channels_last(x, g.dtype), g, w, geometry)
-    return _with_bias_gradient(_correlate(g, w, x.shape[2:], geometry), dw, g, b)
+    return _with_bias_gradient(lambda: _correlate(g, w, x.shape[2:], geometry), dw, g, b)
 
 
 CONV = Op("conv", conv, conv_vjp)
