@@ -27,8 +27,7 @@ class Op:
     """One differentiable operation.
 
     forward(*arrays, **options) -> y. vjp(g, y, *arrays, **options) -> for each input its gradient, None, or a function that
-    computes it, called only where it is wanted. An input that was broadcast has its gradient summed back to its shape by
-    `tape`. doc: the docstring of Tensor's method.
+    computes it if asked. `tape` sums it back to the shape of an input that was broadcast. doc: of Tensor's method.
     """
 
     name: str
