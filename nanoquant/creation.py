@@ -27,7 +27,7 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     array = np.array(data, dtype=dtype)
     if dtype is None and array.dtype == np.float64 and not isinstance(data, np.ndarray | np.generic | Tensor):
         array = array.astype(np.float32)
-    return Tensor(array, requires_grad)
+    return Tensor(array, requires_grad=requires_grad)
 
 
 def as_tensor(data: Any, dtype: Any = None) -> Tensor:
@@ -42,27 +42,27 @@ from_numpy = as_tensor
 
 def full(size: Size, fill_value: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor full of one value."""
-    return Tensor(np.full(size, fill_value, dtype or tensor(fill_value).dtype), requires_grad)
+    return Tensor(np.full(size, fill_value, dtype or tensor(fill_value).dtype), requires_grad=requires_grad)
 
 
 def zeros(*size: Size, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros."""
-    return Tensor(np.zeros(sizes(size), dtype), requires_grad)
+    return Tensor(np.zeros(sizes(size), dtype), requires_grad=requires_grad)
 
 
 def ones(*size: Size, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
     """A tensor of ones."""
-    return Tensor(np.ones(sizes(size), dtype), requires_grad)
+    return Tensor(np.ones(sizes(size), dtype), requires_grad=requires_grad)
 
 
 def rand(*size: Size, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
     """A tensor of uniform numbers in [0, 1), from the generator that `manual_seed` sets."""
-    return Tensor(generator().random(sizes(size), dtype=dtype), requires_grad)
+    return Tensor(generator().random(sizes(size), dtype=dtype), requires_grad=requires_grad)
 
 
 def randn(*size: Size, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
     """A tensor of standard normal numbers, from the generator that `manual_seed` sets."""
-    return Tensor(generator().standard_normal(sizes(size), dtype=dtype), requires_grad)
+    return Tensor(generator().standard_normal(sizes(size), dtype=dtype), requires_grad=requires_grad)
 
 
 def randint(low: int, high: Any, size: Any = None) -> Tensor:

@@ -29,7 +29,7 @@ def _of_tensors(names: str) -> Iterator[Callable[..., Any]]:
 
     def function(name: str) -> Callable[..., Any]:
         def call(input: Any, *given: Any, **options: Any) -> Any:
-            x = input if isinstance(input, Tensor | QTensor) else Tensor(input)
+            x = input if isinstance(input, Tensor | QTensor) else Tensor(np.asarray(input))
             return getattr(x, name)(*given, **options)
 
         call.__name__ = call.__qualname__ = name

@@ -86,10 +86,9 @@ def _arrays(index: Any) -> tuple[Any, ...]:
 class Tensor(Methods):
     """An array with a gradient.
 
-    array: the NumPy array it wraps, not a copy; `np.asarray(tensor)` gives it back. requires_grad: whether backward
-    shall leave a gradient in `grad`. grid: the qparams that the values were rounded to, if they were fake-quantized;
-    operations that keep a QTensor's qparams keep the grid, so that averages round in training as they do when
-    deployed.
+    array: the NumPy array it wraps, not a copy, or, as integers, the sizes of zeros. requires_grad: whether backward shall
+    leave a gradient in `grad`. grid: the qparams that the values were rounded to, if they were fake-quantized; operations
+    that keep a QTensor's qparams keep the grid, so that averages round in training as they do when deployed.
 
     >>> x = Tensor(np.array([1.0, 2.0]), requires_grad=True)
     >>> (x * x).sum().backward()
@@ -99,8 +98,8 @@ class Tensor(Methods):
 
     __array_priority__ = 1000  # so that ndarray + Tensor asks the Tensor
 
-    def __init__(self, array: ArrayLike, requires_grad: bool = False) -> None:
-        self.array: Array = np.asarray(array)
+    def __init__(self, array: ArrayLike, *more: int, requires_grad: bool = False) -> None:
+        self.array: Array = np.zeros((array, *more), np.float32) if type(array) is int else np.asarray(array)
         self.grad: Tensor | None = None
         self.node: Node | None = None
         self.grid: QParams | None = None
