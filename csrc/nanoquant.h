@@ -282,6 +282,19 @@ nq_status nq_convolve_room(int op, const nq_windows *windows, int32_t outputs, i
 nq_status nq_convolve(int isa, int op, const nq_windows *windows, int32_t outputs, int32_t pixel_outputs, float *image,
                       float *pixels, float *filter, void *room, int64_t room_bytes);
 
+/* An LSTM layer in one direction. H: hidden. lstm.c says how arrays lie. Their float32 matrices have rows padded to a
+ * multiple of 16 entries. */
+typedef struct {
+    int32_t isa, reverse;
+    int64_t steps, batch, hidden;
+    float *gates;                        /* [steps][batch][4 H]: forward, W_ih x + b, of i f g o; then the gates */
+    float *h, *c;                        /* [steps + 1][batch][H]; the first entry is given */
+    const float *w;                      /* of W_hh [4 H][H]: forward its transpose, padded; backward itself, padded */
+    const float *dy;                     /* backward: [steps][batch][H], the gradient of h_1 ... */
+    float *dh, *dc, *dp;                 /* [batch][H], of the last h but by dy and c, then of the first; [steps][batch][4 H] */
+} nq_lstm;
+nq_status nq_lstm_run(const nq_lstm *lstm, int backward);
+
 /* Rows of channels, [rows][channels]; vectors have `channels` entries. For each block of NQ_SUM_ROWS rows (the last may be
  * shorter) sums[block][0] = sum p - p_shift and sums[block][1] = sum (p - p_shift) (q - q_shift). */
 enum { NQ_SUM_ROWS = 256 };

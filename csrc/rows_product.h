@@ -46,14 +46,16 @@ INLINE void product_rows(const nq_product *p, const float *a, float *c, const in
         product_tile(p, a, p->b + n, c + n, rows, 1, p->columns - n);
 }
 
+#define SOME_ROWS(count)                                                                                               \
+    for (; i + (count) <= p->rows; i += (count))                                                                       \
+        product_rows(p, p->a + i * p->a_row, p->c + i * p->c_row, count)
+
 static void multiply(const nq_product *p) {
     int64_t i = 0;
-    for (; i + PRODUCT_ROWS <= p->rows; i += PRODUCT_ROWS)
-        product_rows(p, p->a + i * p->a_row, p->c + i * p->c_row, PRODUCT_ROWS);
-    for (; i + 2 <= p->rows; i += 2)
-        product_rows(p, p->a + i * p->a_row, p->c + i * p->c_row, 2);
-    if (i < p->rows)
-        product_rows(p, p->a + i * p->a_row, p->c + i * p->c_row, 1);
+    SOME_ROWS(PRODUCT_ROWS);
+    SOME_ROWS(PRODUCT_ROWS == 12 ? 8 : 4);
+    SOME_ROWS(4);
+    SOME_ROWS(1);
 }
 
 #endif

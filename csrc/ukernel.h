@@ -226,6 +226,8 @@ typedef struct {
     int (*range)(const float *x, int64_t count, float *low, float *high);                /* 1: x holds a NaN */
     int64_t (*sum_bytes)(const uint8_t *x, int64_t count);
     void (*multiply)(const nq_product *p);
+    void (*lstm_step)(float *const at[], int64_t size);                                     /* rows_lstm.h */
+    void (*lstm_step_back)(float *const at[], int64_t size);
 } nq_rows;
 
 /* One way to multiply bytes in registers alone: runs its instructions `rounds` times, returns the multiply-adds done. */

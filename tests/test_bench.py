@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from nanoquant import cli
-from nanoquant.bench import command, machine, peers, plot, report, shapes, timing
+from nanoquant.bench import command, machine, peers, plot, report, shapes, timing, train
 from nanoquant.bench.data import Data, Runner, ours
 from nanoquant.bench.rows import Bench, Row
 from nanoquant.bench.shapes import FORMS, SHAPES, conv, elementwise, gemm, parse
@@ -364,3 +364,30 @@ def test_a_row_that_we_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(shapes.OPERATIONS, "erf", (1, 1))
     found = Bench([], 1, machine.Peak(), 3).row(elementwise("erf", 10))
     assert found == "erf:10: module 'nanoquant.ops.quantized' has no attribute 'erf'"
+
+
+# ---- training ----------------------------------------------------------------------------------------------------------
+
+
+def test_training_rows_are_measured_and_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["bench", "train", "--network", "resnet8", "--rounds", "1", "--peers", "none"]
+    assert cli.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert [line.split()[:2] for line in printed.splitlines()[-2:]] == [["ResNet-8", "float"], ["ResNet-8", "QAT"]]
+    assert cli.main([*arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [(row["mode"], row["threads"], row["ratio"]) for row in found["rows"]] == [
+        ("float", 1, None),
+        ("QAT", 1, None),
+    ]
+    assert all(row["epoch"] == pytest.approx(row["seconds"] * 50_000 / 32) for row in found["rows"])
+
+
+def test_the_networks_of_the_bench_are_the_same_on_torch() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    for network in train.NETWORKS.values():
+        own, other = network.make(vars(network.source)), network.make(train.source_on(torch, network.source))
+        other.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in own.state_dict().items()})
+        x = np.random.default_rng(0).standard_normal((2, *network.shape[1:]), dtype=np.float32)
+        y = np.asarray(own.eval()(x).detach()), other.eval()(torch.from_numpy(x)).detach().numpy()
+        np.testing.assert_allclose(*y, rtol=1e-4, atol=1e-5)

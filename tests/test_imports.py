@@ -47,6 +47,7 @@ INCLUDES = {
         "../rows_norm.h",
         "../rows_pool.h",
         "../rows_product.h",
+        "../rows_lstm.h",
         "vec_scalar.h",
     },
     "x86": {
@@ -71,6 +72,7 @@ INCLUDES = {
         "../rows_norm.h",
         "../rows_pool.h",
         "../rows_product.h",
+        "../rows_lstm.h",
         "../stream.h",
         "immintrin.h",
         "cpuid.h",
@@ -99,6 +101,7 @@ HEADERS = {
     "rows_norm.h": set(),
     "rows_pool.h": set(),
     "rows_product.h": set(),
+    "rows_lstm.h": set(),
     "vec_scalar.h": set(),
     "vec_avx2.h": set(),
     "vec_avx512.h": set(),

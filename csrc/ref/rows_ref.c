@@ -9,5 +9,6 @@
 #include "../rows_norm.h"
 #include "../rows_pool.h"
 #include "../rows_product.h"
+#include "../rows_lstm.h"
 
 const nq_rows nq_rows_ref = NQ_ROWS(requantize, look_up);

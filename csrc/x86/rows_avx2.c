@@ -14,6 +14,7 @@ BEGIN_TARGET("avx2,fma")
 #include "../rows_norm.h"
 #include "../rows_pool.h"
 #include "../rows_product.h"
+#include "../rows_lstm.h"
 #include "../stream.h"
 END_TARGET
 

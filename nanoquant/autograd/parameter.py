@@ -5,7 +5,6 @@ Before: `tensor`. After: `gradcheck`.
 
 from __future__ import annotations
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from ..module import ParameterBase
@@ -21,7 +20,7 @@ class Parameter(Tensor, ParameterBase):
     """
 
     def __init__(self, array: ArrayLike, requires_grad: bool = True) -> None:
-        super().__init__(np.asarray(array), requires_grad=requires_grad)
+        super().__init__(array, requires_grad=requires_grad)
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"

@@ -26,13 +26,14 @@ from .data import SCALE, ZERO_POINT, Data, Runner, operator
 def _numpy(_: Any, data: Data, threads: int) -> Runner:
     if data.shape.operation != "linear":
         raise LookupError("float32 products only")
-    _set_blas_threads(threads)
+    set_blas_threads(threads)
     x = (data.x[0, 0].astype(np.float32) - ZERO_POINT) * np.float32(SCALE)
     w = np.ascontiguousarray((data.weights * data.w_scale[:, None]).T)
     return Runner(lambda: x @ w, lambda y: np.clip(np.rint((y + data.bias) / data.y_scale) + 128, 0, 255))
 
 
-def _set_blas_threads(threads: int) -> None:
+def set_blas_threads(threads: int) -> None:
+    """Of NumPy's OpenBLAS; raises LookupError where there is none."""
     maps = Path("/proc/self/maps")
     for path in set(re.findall(r"/\S*openblas\S*", maps.read_text())) if maps.exists() else ():
         library = ctypes.CDLL(path)

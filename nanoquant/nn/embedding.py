@@ -1,6 +1,6 @@
 """Embeddings: rows of a table picked by number, alone or in bags.
 
-Before: `loss`. After: `recurrent`.
+Before: `loss`. After: `steps`.
 """
 
 from __future__ import annotations
