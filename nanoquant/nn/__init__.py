@@ -6,7 +6,7 @@ layers with their functions; `functional`, all functions under one name; `intrin
 
 from ..autograd.parameter import Parameter
 from ..module import Module
-from . import functional, init, intrinsic, qat, quantized
+from . import functional, init, intrinsic, qat, quantizable, quantized
 from .activation import ELU, GELU, Hardsigmoid, Hardswish, Hardtanh, LeakyReLU, LogSoftmax, PReLU, ReLU, ReLU6
 from .activation import Sigmoid, SiLU, Softmax, Softplus, Tanh
 from .attention import MultiheadAttention, TransformerEncoder, TransformerEncoderLayer

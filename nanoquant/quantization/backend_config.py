@@ -20,6 +20,7 @@ import numpy as np
 
 from .. import nn
 from ..module import Module
+from ..nn.quantized.weighted import Weighted
 from ..observers import PlaceholderObserver
 from ..scheme import QDType, QScheme, qint8, quint8
 from .fusion import PATTERNS
@@ -275,14 +276,23 @@ def _fuser(pattern: tuple[type[Any], ...]) -> Callable[..., Module]:
     return lambda is_qat, *modules: PATTERNS[pattern][is_qat](*modules)
 
 
+def _weighs(kind: type[Any]) -> bool:
+    """Whether a module has weights to quantize."""
+    return kind not in STATIC or issubclass(STATIC[kind], Weighted)
+
+
 def backend_config_of(engine: str) -> BackendConfig:
     """What nanoquant's kernels can do under an engine ('native': under any): `nn.quantized.weighted`, in other words."""
     schemes = _WEIGHTS.get(engine, _PER_TENSOR + _PER_CHANNEL)
     weight = DTypeWithConstraints(qint8, qschemes=schemes, ch_axis=0)
     static = [DTypeConfig(x, x, weight, _FLOAT) for x in _ACTIVATIONS]
+    plain = [DTypeConfig(x, x) for x in _ACTIVATIONS]
     configs = [
-        *(BackendPatternConfig(kind, dtype_configs=[*static], qat_module=QAT.get(kind)) for kind in {**STATIC, **QAT}),
-        *(BackendPatternConfig(kind, _SHARED, [DTypeConfig(x, x) for x in _ACTIVATIONS]) for kind in _PASSING),
+        *(
+            BackendPatternConfig(kind, dtype_configs=[*static] if _weighs(kind) else [*plain], qat_module=QAT.get(kind))
+            for kind in {**STATIC, **QAT}
+        ),
+        *(BackendPatternConfig(kind, _SHARED, [*plain]) for kind in _PASSING),
         *(BackendPatternConfig(p, dtype_configs=[*static], fuser_method=_fuser(p)) for p in PATTERNS),
         BackendPatternConfig(QuantStub, dtype_configs=[DTypeConfig(output_dtype=x) for x in _ACTIVATIONS]),
         BackendPatternConfig(DeQuantStub, _UNOBSERVED, [DTypeConfig(x, _FLOAT) for x in _ACTIVATIONS]),

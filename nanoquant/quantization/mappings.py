@@ -8,7 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from .. import nn
-from ..nn import intrinsic, qat, quantized
+from ..nn import intrinsic, qat, quantizable, quantized
+from .presets import (
+    default_fixed_qparams_range_0to1_fake_quant,
+    default_fixed_qparams_range_0to1_observer,
+    default_fixed_qparams_range_neg1to1_fake_quant,
+    default_fixed_qparams_range_neg1to1_observer,
+)
 from .stubs import DeQuantStub, QuantStub
 
 Mapping = dict[type[Any], type[Any]]
@@ -29,6 +35,21 @@ STATIC: Mapping = {
     qat.ConvBn2d: quantized.Conv2d,
     qat.ConvBnReLU2d: quantized.ConvReLU2d,
 }
+
+# the same, of modules without weights
+STATIC |= {
+    quantized.FloatFunctional: quantized.QFunctional,
+    **{getattr(nn, kind): getattr(quantized, kind)
+       for kind in ("Sigmoid", "Tanh", "Hardsigmoid", "Hardswish", "LeakyReLU", "ELU")},
+}  # fmt: skip
+
+# modules whose output has a known range -> the observer and the fake-quantizer that their qconfig's place is taken by
+_UNIT = default_fixed_qparams_range_0to1_observer, default_fixed_qparams_range_0to1_fake_quant
+_SYMMETRIC = default_fixed_qparams_range_neg1to1_observer, default_fixed_qparams_range_neg1to1_fake_quant
+FIXED = {nn.Sigmoid: _UNIT, nn.Hardsigmoid: _UNIT, nn.Tanh: _SYMMETRIC}
+
+# modules that prepare takes apart, so that they are observed inside
+CUSTOM: Mapping = {nn.LSTM: quantizable.LSTM}
 
 # float or fused module -> its twin with fake-quantized weights
 QAT: Mapping = {

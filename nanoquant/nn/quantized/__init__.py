@@ -5,8 +5,17 @@ from it when a layer first runs.
 """
 
 from . import dynamic as dynamic
+from .activations import ELU as ELU
+from .activations import Hardsigmoid as Hardsigmoid
+from .activations import Hardswish as Hardswish
+from .activations import LeakyReLU as LeakyReLU
+from .activations import Sigmoid as Sigmoid
+from .activations import Tanh as Tanh
 from .conv import Conv2d as Conv2d
 from .conv import ConvReLU2d as ConvReLU2d
+from .functional import FloatFunctional as FloatFunctional
+from .functional import FXFloatFunctional as FXFloatFunctional
+from .functional import QFunctional as QFunctional
 from .linear import Linear as Linear
 from .linear import LinearReLU as LinearReLU
 from .quantize import DeQuantize as DeQuantize

@@ -1,6 +1,6 @@
 """Convolutions in integers.
 
-Before: `linear`. After: `dynamic`.
+Before: `linear`. After: `arguments`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Layers with int8 weights and float activations, which are quantized for each call by the range they have.
 
-Before: `conv`. After: `nanoquant.ops`.
+Before: `activations`. After: `nanoquant.ops`.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from ...qparams import QParams
 from ...qtensor import QTensor, quantize
 from ...scheme import QDType, quint8
 from ..layer import as_tensor
-from .weighted import output_qparams
+from .on_grid import output_qparams
 
 
 class Quantize(Module):

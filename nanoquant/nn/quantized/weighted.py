@@ -1,6 +1,6 @@
 """What all quantized layers with weights share: their state, and how it comes from a float layer.
 
-Before: `nanoquant.nn.qat`. After: `quantize`.
+Before: `on_grid`. After: `quantize`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from ...numerics import Profile
 from ...per_tensor import grid, wanted
 from ...qparams import QParams
 from ...qtensor import QTensor, computed, quantize
-from ...scheme import QDType, qint8, quint8
+from ...scheme import qint8
 from ..intrinsic import Fused
 from ..qat.twin import Twin
+from .on_grid import OnGrid, output_qparams
 
 Asked = tuple[str, float, int]
 
@@ -132,65 +133,24 @@ class Weighted(Module):
         return f"w=int8 {granularity} {symmetry}"
 
 
-class Static(Weighted):
-    """A layer between integers: its output has a scale and a zero point of its own.
-
-    scale, zero_point, dtype: of the output. quant_min, quant_max: its range of integers.
-    """
+class Static(OnGrid, Weighted):
+    """A layer with weights between integers: its output has a scale and a zero point of its own."""
 
     relu = False
     derived = frozenset({"_packed", "_output"})
-    _output: QParams | None
 
     def __init__(self, weight_shape: tuple[int, ...], bias: bool, profile: Profile | None) -> None:
-        super().__init__(weight_shape, bias, profile)
-        self.register_buffer("scale", None)
-        self.register_buffer("zero_point", None)
-        self.set_output(QParams(np.ones((), np.float32), np.zeros((), np.int64), quint8))
-
-    def set_output(self, qparams: QParams) -> None:
-        """Says what the output's integers mean."""
-        if qparams.axis is not None or qparams.dtype.bits != 8:
-            raise ModuleError(self, f"the output must be 8-bit with one scale; got {qparams!r}")
-        self.scale, self.zero_point = qparams.scale, qparams.zero_point
-        self.dtype, (self.quant_min, self.quant_max) = qparams.dtype, qparams.limits
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("scale", "zero_point"):
-            value = np.array(value, dtype=np.float32 if name == "scale" else np.int64).reshape(())
-            object.__setattr__(self, "_output", None)
-        super().__setattr__(name, value)
+        Weighted.__init__(self, weight_shape, bias, profile)
+        self.register_output()
 
     def state_changed(self) -> None:
         """Forgets the packed weights and what was derived from the output's scale."""
-        super().state_changed()
-        self._output = None
-
-    def output(self) -> QParams:
-        """What the output's integers mean."""
-        if self._output is None:
-            self._output = QParams(self.scale, self.zero_point, self.dtype, None, self.quant_min, self.quant_max)
-        return self._output
-
-    def take(self, x: Any) -> QTensor:
-        """x, if it is a per-tensor 8-bit QTensor; else an error that says what is missing."""
-        if not isinstance(x, QTensor):
-            kind = f"{x.dtype} tensor" if hasattr(x, "dtype") else type(x).__name__
-            raise ModuleError(
-                self,
-                f"an int8 layer received a {kind}, not a quantized one. Put a QuantStub before it in the model, and prepare, "
-                "calibrate and convert again",
-            )
-        if x.qparams.axis is not None or x.dtype.bits != 8:
-            raise ModuleError(self, f"the input must be 8-bit with one scale; got {x.dtype.name}, {x.qscheme().name}")
-        return x
+        Weighted.state_changed(self)
+        OnGrid.state_changed(self)
 
     def extra_repr(self) -> str:
         """One line, true facts only."""
-        return (
-            f"{self.geometry_repr()}, {self.weights_repr()}, out={self.dtype.name}: scale={float(self.scale):.6g}, "
-            f"zp={int(self.zero_point)}, profile={self.profile.name}"
-        )
+        return f"{self.geometry_repr()}, {self.weights_repr()}, {self.grid_repr()}, profile={self.profile.name}"
 
     def geometry_repr(self) -> str:
         """Sizes."""
@@ -225,17 +185,3 @@ def static_from_float(twin: Static, module: Any) -> Static:
     twin.set_weight_bias(*quantize_weights(module))
     twin.set_output(output_qparams(module))
     return twin
-
-
-def output_qparams(module: Any) -> QParams:
-    """What the observer behind a module has chosen for its output.
-
-    A fake-quantizer's integer range is kept, so that the layer clamps where training clamped; a plain observer's range
-    only chose the scale, and the layer may use all the integers of the dtype, as in torch.
-    """
-    observer = module.activation_post_process
-    qparams: QParams = observer.qparams()
-    if hasattr(observer, "fake_quant_enabled"):
-        return qparams
-    dtype: QDType = qparams.dtype
-    return QParams(qparams.scale, qparams.zero_point, dtype, qparams.axis)

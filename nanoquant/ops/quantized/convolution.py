@@ -10,7 +10,7 @@ The sum is `kernels.reference.accumulate`, the rest `nanoquant.numerics`.
 >>> conv_transpose1d(nq.quantize_per_tensor([[[1.0, 2.0]]], 1.0, 0, nq.quint8), packed, 1.0, 0).int_repr().tolist()
 [[[1, 3, 2, 6]]]
 
-Before: `linear`. After: `arithmetic`.
+Before: `linear`. After: `pooling`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from typing import Any
 from ...kernels.engine import quantized as engine
 from ...kernels.memory import CHANNELS_FIRST
 from ...kernels.packed import PackedWeights
+from ...nn.quantized.arguments import check_input, check_weight, floats, named
 from ...nn.quantized.weighted import run, run_again
 from ...per_tensor import per_tensor
 from ...qtensor import QTensor
-from .arguments import check_input, check_weight, floats, named
 
 Sizes = int | tuple[int, ...]
 

@@ -1,6 +1,6 @@
 """Linear layers.
 
-Before: `arguments`. After: `convolution`.
+Before: `nanoquant.nn.quantized`. After: `convolution`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from ...autograd.tensor import Tensor
 from ...kernels.engine import quantized as engine
 from ...kernels.packed import PackedWeights
 from ...nn.layer import as_tensor
+from ...nn.quantized.arguments import check_input, check_weight, floats
 from ...nn.quantized.dynamic import linear_dynamic as run_dynamic
 from ...nn.quantized.linear import pack_linear
 from ...nn.quantized.weighted import run, run_again
 from ...per_tensor import per_tensor
 from ...qtensor import QTensor, without_gradient
-from .arguments import check_input, check_weight, floats
 
 
 def linear_prepack(W: QTensor, B: Any = None) -> PackedWeights:

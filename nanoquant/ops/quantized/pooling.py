@@ -4,7 +4,7 @@
 >>> max_pool2d(x, (1, 2)).int_repr().tolist(), max_pool2d(x, (1, 2), ceil_mode=True).int_repr().tolist()
 ([[[[2]]]], [[[[2, 3]]]])
 
-Before: `activation`. After: `normalization`.
+Before: `convolution`. After: `nanoquant.quantization`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from ...kernels.memory import CHANNELS_FIRST
 from ...kernels.native import requested_isa
 from ...kernels.pooling import Sliding
 from ...nn import functional as F
+from ...nn.quantized.arguments import check_axes, check_input
 from ...per_tensor import pooling
 from ...qtensor import QTensor, computed
-from .arguments import check_axes, check_input
 
 
 def _of_images(function: Callable[..., Any]) -> Callable[..., QTensor]:

@@ -11,9 +11,11 @@ from typing import Any
 from ...errors import ModuleError
 from ...kernels.engine import quantized as engine
 from ...module import Module
+from ...nn.linear import Identity
+from ...nn.quantized.weighted import Weighted
 from ...observers import NotCalibratedError
 from ..mappings import STATIC, Mapping
-from ..stubs import DeQuantStub, Stub
+from ..stubs import DeQuantStub
 from .prepare import exchange, inherit
 
 
@@ -28,12 +30,12 @@ def convert(
     table = STATIC if mapping is None else mapping
 
     def integer_twin(layer: Module, path: str) -> Module | None:
-        observed = "activation_post_process" in layer._modules
+        observed = not isinstance(layer._modules.get("activation_post_process"), Identity | None)
         if type(layer) not in table or not (observed or isinstance(layer, DeQuantStub)):
             return None
         target: Any = table[type(layer)]
         try:
-            arithmetic = () if isinstance(layer, Stub) else (engine.profile,)
+            arithmetic = (engine.profile,) if issubclass(target, Weighted) else ()
             return inherit(target.from_float(layer, *arithmetic), layer)
         except NotCalibratedError as error:
             raise NotCalibratedError(f"{path or 'the model'} ({type(layer).__name__}): {error}") from None

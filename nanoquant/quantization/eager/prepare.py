@@ -11,9 +11,10 @@ from typing import Any
 
 from ...kernels.engine import quantized as engine
 from ...module import Module
+from ...nn.quantized import FloatFunctional
 from ..backend_config import backend_config_of, check_qconfig
 from ..calibrate import warn_of_noise
-from ..mappings import FLOAT_ONLY, QAT, STATIC, Mapping
+from ..mappings import CUSTOM, FIXED, FLOAT_ONLY, QAT, STATIC, Mapping
 from ..qconfig import QConfigError, is_fake_quantizer
 from ..qconfig_mapping import QConfigMapping, propagate_qconfig_
 from ..stubs import DeQuantStub, QuantStub
@@ -30,7 +31,7 @@ def prepare(model: Module, inplace: bool = False, *, qconfig_mapping: QConfigMap
     Raises QConfigError when no module would be quantized, or when one cannot be as its qconfig says.
     """
     prepared = model if inplace else copy.deepcopy(model)
-    propagate_qconfig_(prepared, qconfig_mapping)
+    prepared = take_apart(prepared, qconfig_mapping)
     _check(prepared, training=False)
     _observe(prepared)
     return prepared
@@ -53,11 +54,21 @@ def prepare_qat(
     if not model.training:
         raise RuntimeError("prepare_qat needs training mode: call model.train() first")
     prepared = model if inplace else copy.deepcopy(model)
-    propagate_qconfig_(prepared, qconfig_mapping)
+    prepared = take_apart(prepared, qconfig_mapping)
     _check(prepared, training=True)
     prepared = exchange(prepared, twins(QAT if mapping is None else mapping))
     _observe(prepared)
     return prepared
+
+
+def take_apart(model: Module, qconfig_mapping: QConfigMapping | None) -> Module:
+    """The model with a qconfig at every module, after those of `mappings.CUSTOM` that have one became their parts."""
+    propagate_qconfig_(model, qconfig_mapping)
+    model = exchange(model, twins(CUSTOM))
+    for module in model.modules():
+        if type(module) in CUSTOM.values():
+            propagate_qconfig_(module)
+    return model
 
 
 def exchange(module: Module, twin_of: Exchange, path: str = "") -> Module:
@@ -82,7 +93,9 @@ def twins(table: Mapping, *arguments: Any) -> Exchange:
         if type(layer) not in table or layer.qconfig is None:
             return None
         target: Any = table[type(layer)]
-        return inherit(target.from_float(layer, *arguments), layer)
+        twin = inherit(target.from_float(layer, *arguments), layer)
+        twin.qconfig = layer.qconfig
+        return twin
 
     return twin_of
 
@@ -145,8 +158,12 @@ def _observe(module: Module) -> None:
     """Attaches observers to this module, or, if it will not be exchanged as a whole, to those below it."""
     if type(module) in STATIC:
         if module.qconfig is not None and not isinstance(module, DeQuantStub):
-            module.add_module("activation_post_process", module.qconfig.activation())
-            module.register_forward_hook(observe_output)
+            factory = module.qconfig.activation
+            if type(module) in FIXED:
+                factory = FIXED[type(module)][is_fake_quantizer(factory)]
+            module.add_module("activation_post_process", factory())
+            if not isinstance(module, FloatFunctional):  # whose methods call it
+                module.register_forward_hook(observe_output)
         return
     for child in module.children():
         _observe(child)

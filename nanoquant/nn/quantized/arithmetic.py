@@ -4,7 +4,7 @@
 >>> add(a, a, 0.25, 30).int_repr(), mul_relu(a, a, 0.25, 30).int_repr()
 (tensor([38, 14], dtype=uint8), tensor([34, 46], dtype=uint8))
 
-Before: `convolution`. After: `activation`.
+Before: `arguments`. After: `activation`.
 """
 
 from __future__ import annotations
@@ -37,22 +37,28 @@ def requantize(qx: QTensor, output_scale: float, output_zero_point: int) -> QTen
     return x.pointwise(operation, qparams, ("requantize", False, None))
 
 
-def _binary(name: str, relu: bool = False) -> Callable[..., QTensor]:
-    what = name.removesuffix("_relu")
+def combine(
+    name: str, qa: QTensor, qb: QTensor, qparams: QParams | None, scale: float = 1, zero_point: int = 0
+) -> QTensor:
+    """What `name` ("add", "mul", perhaps with "_relu") makes of two tensors, on the grid of qparams; if None, of the scale."""
+    a, b = check_input(name, qa), check_input(name, qb)
+    if a.values.dtype != b.values.dtype:
+        raise TypeError(f"{name}: both inputs must have one dtype; got {a.dtype.name} and {b.dtype.name}")
+    if a.values.shape != b.values.shape:
+        try:
+            arrays = np.broadcast_arrays(a.values, b.values)
+        except ValueError:
+            raise ValueError(f"{name}: shapes {a.shape} and {b.shape} do not broadcast") from None
+        a, b = (q.with_values(values) for q, values in zip((a, b), arrays, strict=True))
+    y = per_tensor(scale, zero_point, a.qparams.dtype) if qparams is None else qparams
+    return a.pointwise(operation, y, (name[:3], name.endswith("_relu"), b.qparams), b)
 
+
+def _binary(name: str) -> Callable[..., QTensor]:
     def binary(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
-        a, b = check_input(name, qa), check_input(name, qb)
-        if a.values.dtype != b.values.dtype:
-            raise TypeError(f"{name}: both inputs must have one dtype; got {a.dtype.name} and {b.dtype.name}")
-        if a.values.shape != b.values.shape:
-            try:
-                arrays = np.broadcast_arrays(a.values, b.values)
-            except ValueError:
-                raise ValueError(f"{name}: shapes {a.shape} and {b.shape} do not broadcast") from None
-            a, b = (q.with_values(values) for q, values in zip((a, b), arrays, strict=True))
-        qparams = per_tensor(scale, zero_point, a.qparams.dtype)
-        return a.pointwise(operation, qparams, (what, relu, b.qparams), b)
+        return combine(name, qa, qb, None, scale, zero_point)
 
+    what, relu = name[:3], name.endswith("_relu")
     binary.__doc__ = (
         f"The {'sum' if what == 'add' else 'product'}{', at least zero,' * relu} of what two tensors mean; shapes "
         f"broadcast. Source: `kernels.pointwise.{what}`."
@@ -60,8 +66,7 @@ def _binary(name: str, relu: bool = False) -> Callable[..., QTensor]:
     return named(name, binary)
 
 
-add, add_relu = _binary("add"), _binary("add_relu", relu=True)
-mul, mul_relu = _binary("mul"), _binary("mul_relu", relu=True)
+add, add_relu, mul, mul_relu = map(_binary, ("add", "add_relu", "mul", "mul_relu"))
 
 
 def cat(qx: Sequence[QTensor], dim: int = 0, scale: float | None = None, zero_point: int | None = None) -> QTensor:
@@ -71,30 +76,37 @@ def cat(qx: Sequence[QTensor], dim: int = 0, scale: float | None = None, zero_po
     >>> cat([a, b], 0, 0.125, 1).int_repr()
     tensor([9, 9], dtype=uint8)
     """
-    return _cat("cat", qx, dim, scale, zero_point, False)
+    return join("cat", qx, dim, scale, zero_point)
 
 
 def cat_relu(qx: Sequence[QTensor], dim: int = 0, scale: float | None = None, zero_point: int | None = None) -> QTensor:
     """`cat`, and integers below the zero point raised to it."""
-    return _cat("cat_relu", qx, dim, scale, zero_point, True)
+    return join("cat_relu", qx, dim, scale, zero_point)
 
 
-def _cat(
-    name: str, qx: Sequence[QTensor], dim: int, scale: float | None, zero_point: int | None, relu: bool
+def join(
+    name: str,
+    qx: Sequence[QTensor],
+    dim: int,
+    scale: float | None,
+    zero_point: int | None,
+    qparams: QParams | None = None,
 ) -> QTensor:
+    """`cat` or `cat_relu`, whose name says which, on the grid of qparams; if None, of scale and zero point."""
     parts = [check_input(name, x) for x in qx]
     if not parts:
         raise ValueError(f"{name}: give at least one tensor")
     first = parts[0]
-    y = per_tensor(
-        first.q_scale() if scale is None else scale,
-        first.q_zero_point() if zero_point is None else zero_point,
-        first.qparams.dtype,
-    )
+    if qparams is None:
+        qparams = per_tensor(
+            first.q_scale() if scale is None else scale,
+            first.q_zero_point() if zero_point is None else zero_point,
+            first.qparams.dtype,
+        )
     order = (first.memory or first.find_memory())[2]
     shapes, given = tuple([part.values.shape for part in parts]), tuple([part.qparams for part in parts])
-    call = _concatenation(name, shapes, requested_isa(), given, y, dim, order, relu)
-    return computed(call, [part.lying(order)[0] for part in parts], order, y, first.origin)
+    call = _concatenation(name, shapes, requested_isa(), given, qparams, dim, order, name == "cat_relu")
+    return computed(call, [part.lying(order)[0] for part in parts], order, qparams, first.origin)
 
 
 @lru_cache(maxsize=256)

@@ -2,7 +2,7 @@
 
 A table's entries are correctly rounded (`kernels.tables`), so that every machine gives the same integers.
 
-Before: `arithmetic`. After: `pooling`.
+Before: `arithmetic`. After: `normalization`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def hardsigmoid(qx: QTensor, output_scale: float = 1 / 256, output_zero_point: i
     return _table("hardsigmoid", qx, tables.hardsigmoid, output_scale, zero_point)
 
 
-def hardswish(input: QTensor, output_scale: float, output_zero_point: int) -> QTensor:  # noqa: A002
+def hardswish(input: QTensor, output_scale: float, output_zero_point: int) -> QTensor:
     """y = x min(max(x + 3, 0), 6) / 6."""
     return _table("hardswish", input, tables.hardswish, output_scale, output_zero_point)
 
@@ -72,7 +72,11 @@ def elu(
 
 def _table(name: str, qx: QTensor, function: Function, scale: float, zero_point: int, *parameters: float) -> QTensor:
     x = check_input(name, qx)
-    qparams = per_tensor(scale, zero_point, x.qparams.dtype)
+    return by_table(x, function, per_tensor(scale, zero_point, x.qparams.dtype), *parameters)
+
+
+def by_table(x: QTensor, function: Function, qparams: QParams, *parameters: float) -> QTensor:
+    """A function of `kernels.tables` of each element, on the grid of qparams."""
     return x.pointwise(_lookup, qparams, (function, *parameters))
 
 
@@ -83,7 +87,7 @@ def _lookup(shape: tuple[int, ...], isa: Any, x: QParams, y: QParams, constants:
     return elementwise.looking_up(shape, x.dtype.storage, tables.table(function, grid(x), grid(y), *parameters))
 
 
-def clamp(qx: QTensor, min: float | None = None, max: float | None = None) -> QTensor:  # noqa: A002
+def clamp(qx: QTensor, min: float | None = None, max: float | None = None) -> QTensor:
     """Integers limited to those that `min` and `max` quantize to; the scale stays.
 
     >>> clamp(nq.quantize_per_tensor([-1.0, 0.3, 9.0], 0.5, 10, nq.quint8), 0.0, 2.0)

@@ -4,7 +4,7 @@
 >>> batch_norm(x, None, None, [0.0, 1.0], [1.0, 4.0], 0.0, 0.25, 0)
 tensor([[1. , 0.5]], size=(1, 2), dtype=quint8, per_tensor_affine, scale=0.25, zero_point=0)
 
-Before: `pooling`. After: `nanoquant.quantization`.
+Before: `activation`. After: `functional`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ batch_norm3d, batch_norm3d_relu = (_batch_norm(f"batch_norm3d{end}", (5,), bool(
 
 
 def layer_norm(
-    input: QTensor,  # noqa: A002
+    input: QTensor,
     normalized_shape: Sequence[int],
     weight: Any,
     bias: Any,

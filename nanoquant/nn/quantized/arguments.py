@@ -1,6 +1,6 @@
 """What operators take: checks of their arguments.
 
-Before: `nanoquant.nn`. After: `linear`.
+Before: `conv`. After: `arithmetic`.
 """
 
 from __future__ import annotations
