@@ -282,6 +282,15 @@ nq_status nq_convolve_room(int op, const nq_windows *windows, int32_t outputs, i
 nq_status nq_convolve(int isa, int op, const nq_windows *windows, int32_t outputs, int32_t pixel_outputs, float *image,
                       float *pixels, float *filter, void *room, int64_t room_bytes);
 
+/* Fake quantization of [rows][columns] floats, and its gradient: row r has scale[r % channels], and the steps low..high of that
+ * channel, whole numbers between +-32766. g, dx: NULL, or the gradient of y, and where that of x goes, instead of y. */
+typedef struct {
+    int32_t isa;
+    int64_t rows, columns, channels;
+    const float *scale, *low, *high;
+} nq_rounding;
+nq_status nq_fake_quantize(const nq_rounding *rounding, const float *x, const float *g, float *y);
+
 /* An LSTM layer in one direction. H: hidden. lstm.c says how arrays lie. Their float32 matrices have rows padded to a
  * multiple of 16 entries. */
 typedef struct {

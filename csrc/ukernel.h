@@ -212,6 +212,11 @@ typedef struct {
     int adds;
 } nq_product;
 
+/* Fake quantization to the steps low..high of a scale, at most 32766 of each sign. */
+typedef struct {
+    float scale, inv_scale, low, high;
+} nq_fake;
+
 /* rows*.h */
 typedef struct {
     int (*quantize)(const float *x, int64_t count, const nq_target *t, uint8_t *q);      /* 1: x holds a NaN */
@@ -226,6 +231,8 @@ typedef struct {
     int (*range)(const float *x, int64_t count, float *low, float *high);                /* 1: x holds a NaN */
     int64_t (*sum_bytes)(const uint8_t *x, int64_t count);
     void (*multiply)(const nq_product *p);
+    int (*fake)(const float *x, const float *g, int64_t count, const nq_fake *f, float *y);      /* rows_fake.h; 1: a NaN */
+    int (*fake_back)(const float *x, const float *g, int64_t count, const nq_fake *f, float *dx);
     void (*lstm_step)(float *const at[], int64_t size);                                     /* rows_lstm.h */
     void (*lstm_step_back)(float *const at[], int64_t size);
 } nq_rows;

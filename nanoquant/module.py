@@ -99,9 +99,11 @@ class Module:
         kind[name] = value
 
     def __getattr__(self, name: str) -> Any:
-        for table in self._tables():
-            if name in table:
-                return table[name]
+        own = self.__dict__
+        for table in ("_modules", "_buffers", "_parameters"):
+            if name in own.get(table, ()):
+                return own[table][name]
+        self._tables()  # says what is missing, if these are
         raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:

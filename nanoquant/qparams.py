@@ -39,6 +39,7 @@ from .scheme import (
 
 EPS = float(np.finfo(np.float32).eps)  # 2^-23: torch's smallest observer scale
 SMALL_SCALE = np.float32(6.1e-5)  # the dynamic rule's smallest scale
+TINY, HUGE = np.finfo(np.float32).tiny, np.finfo(np.float32).max
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,8 +143,7 @@ class QParams:
 
 def is_scale(values: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Where a float32 may be a scale: positive, normal and finite."""
-    info = np.finfo(np.float32)
-    return np.asarray((values >= info.tiny) & (values <= info.max))
+    return np.asarray((values >= TINY) & (values <= HUGE))
 
 
 def check_scale(scale: ArrayLike) -> NDArray[np.float32]:
@@ -181,7 +181,7 @@ def check_zero_point(
     if float_qparams:
         bad, wanted = ~np.isfinite(given), "finite"
     else:
-        bad = ~((given >= quant_min) & (given <= quant_max) & (given == np.rint(given)))
+        bad = ~((given >= quant_min) & (given <= quant_max) & (given.dtype.kind in "iu" or given == np.rint(given)))
         wanted = f"an integer in [{quant_min}, {quant_max}]"
     if bad.any():
         first = int(np.flatnonzero(bad)[0])
@@ -256,9 +256,10 @@ def choose_qparams(
             ratio = np.maximum(-low, high) / np.float32(rule.divisor(q_low, q_high, middle))
         else:
             ratio = (high - low) / np.float32(q_high - q_low)
-        scale = np.where(ratio > np.float32(eps), ratio, np.float32(1 if qscheme.float_qparams else eps))
+        least = np.float32(1 if qscheme.float_qparams else eps)  # of a scale that is at most eps
+        scale = np.asarray(np.maximum(ratio, least) if least != 1 else np.where(ratio > np.float32(eps), ratio, least))
         scale = next_power_of_two(scale) if power_of_two else scale
-    if not np.isfinite(scale).all():
+    if scale.max(initial=0) > HUGE:
         raise ValueError(f"the range is wider than float32 can hold; got min_val={low}, max_val={high}")
     if qscheme.float_qparams:
         return scale, -low / scale
@@ -270,6 +271,8 @@ def choose_qparams(
 def _checked_range(min_val: ArrayLike, max_val: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Both as float32, finite and in order."""
     low, high = np.asarray(min_val, dtype=np.float32), np.asarray(max_val, dtype=np.float32)
+    if low.ndim == 0 and -HUGE <= low <= high <= HUGE:  # nearly always
+        return low, high
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         raise ValueError(f"the range must be finite; got min_val={low}, max_val={high}")
     if (low > high).any():

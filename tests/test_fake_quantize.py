@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,13 @@ import strategies
 from golden_vectors import cases
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import run_python
 
 from nanoquant import (
+    QParams,
     QScheme,
     Tensor,
+    affine,
     nn,
     optim,
     per_channel_symmetric,
@@ -22,6 +27,9 @@ from nanoquant import (
     quantization,
     tensor,
 )
+from nanoquant.autograd import fake_quant
+from nanoquant.kernels import native
+from nanoquant.kernels.fake_quantize import Rounding
 from nanoquant.observers import NotCalibratedError
 from nanoquant.quantization import (
     FakeQuantize,
@@ -200,3 +208,57 @@ def test_learned_scales_are_saved_and_loaded() -> None:
     net(np.float32([-1, 2]))
     other.load_state_dict(net.state_dict())
     assert np.array_equal(other[0].scale.array, net[0].scale.array)
+
+
+# ---- in C --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("isa", native.available_isas())
+@pytest.mark.parametrize(("axis", "permuted"), [(None, False), (None, True), (0, False), (0, True)])
+def test_c_rounds_as_numpy_does(isa: str, axis: int | None, permuted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NANOQUANT_ISA", isa)
+    g = np.random.default_rng(3)
+    for shape in ((1, 1), (3, 5, 2, 7), (2, 33, 4, 4), (40, 5000)):
+        x, dy = (g.standard_normal(shape).astype(np.float32) for _ in range(2))
+        if permuted:
+            x = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+        n = () if axis is None else shape[0]
+        qparams = QParams(
+            np.float32(g.uniform(0.001, 0.1, n)), g.integers(-100, 100, n), qint8, axis, quant_min=-120, quant_max=119
+        )
+        x.reshape(-1)[:: max(x.size // 7, 1)] = np.inf
+        ties = x.reshape(-1)[1 : x.size // 2]
+        ties[...] = (g.integers(-300, 300, ties.shape) + 0.5) * qparams.scale.reshape(-1)[0]
+        rounding = Rounding(qparams.scale, -120 - qparams.zero_point, 119 - qparams.zero_point)
+        np.testing.assert_array_equal(rounding(x), affine.fake_quantize_as(x, qparams))
+        np.testing.assert_array_equal(rounding(x, dy), dy * fake_quant.represented(x, qparams))
+        assert rounding(x).strides == x.strides or axis == 0
+        with pytest.raises(ValueError, match="cannot quantize NaN"):
+            rounding(np.full_like(x, np.nan))
+
+
+def test_c_refuses_scales_and_steps_that_make_no_sense() -> None:
+    x = np.ones(4, np.float32)
+    for scale, low, high in ((0, 0, 1), (np.inf, 0, 1), (1, 2, 1), (1, -40_000, 0), (1, 0, 40_000), (1, np.nan, 0)):
+        with pytest.raises(ValueError, match="fake_quantize: "):
+            Rounding(*(np.float32(v) for v in (scale, low, high)))(x)
+
+
+GUARDED = """
+import sys
+sys.path.insert(0, {folder!r})
+import numpy as np, guarded
+from nanoquant.kernels.fake_quantize import Rounding
+for at_end in (True, False):
+    for shape in ((1, 1), (3, 7), (2, 33), (5, 64), (1, 70000)):
+        x, g = (guarded.Guarded(np.ones(shape, np.float32), at_end) for _ in range(2))
+        Rounding(np.float32(0.1), np.float32(-3), np.float32(3))(x.array)
+        Rounding(*(np.full(shape[0], v, np.float32) for v in (0.1, -3, 3)))(x.array, g.array)
+        x.close(), g.close()
+print("ok")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="guard pages are made with Linux's mmap flags")
+def test_no_byte_outside_the_buffers() -> None:
+    assert run_python("-c", GUARDED.format(folder=str(Path(__file__).parent))).stdout.split() == ["ok"]

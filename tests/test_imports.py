@@ -48,6 +48,7 @@ INCLUDES = {
         "../rows_pool.h",
         "../rows_product.h",
         "../rows_lstm.h",
+        "../rows_fake.h",
         "vec_scalar.h",
     },
     "x86": {
@@ -73,6 +74,7 @@ INCLUDES = {
         "../rows_pool.h",
         "../rows_product.h",
         "../rows_lstm.h",
+        "../rows_fake.h",
         "../stream.h",
         "immintrin.h",
         "cpuid.h",
@@ -102,6 +104,7 @@ HEADERS = {
     "rows_pool.h": set(),
     "rows_product.h": set(),
     "rows_lstm.h": set(),
+    "rows_fake.h": set(),
     "vec_scalar.h": set(),
     "vec_avx2.h": set(),
     "vec_avx512.h": set(),

@@ -10,5 +10,6 @@
 #include "../rows_pool.h"
 #include "../rows_product.h"
 #include "../rows_lstm.h"
+#include "../rows_fake.h"
 
 const nq_rows nq_rows_ref = NQ_ROWS(requantize, look_up);

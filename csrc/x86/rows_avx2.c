@@ -15,6 +15,7 @@ BEGIN_TARGET("avx2,fma")
 #include "../rows_pool.h"
 #include "../rows_product.h"
 #include "../rows_lstm.h"
+#include "../rows_fake.h"
 #include "../stream.h"
 END_TARGET
 

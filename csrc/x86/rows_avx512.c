@@ -18,6 +18,7 @@ BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq")
 #include "../rows_pool.h"
 #include "../rows_product.h"
 #include "../rows_lstm.h"
+#include "../rows_fake.h"
 #include "../stream.h"
 END_TARGET
 

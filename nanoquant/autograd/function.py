@@ -1,7 +1,6 @@
 """Function: an operation with a derivative of one's own; and `grad`, derivatives that leave no trace in `Tensor.grad`.
 
-Before: `parameter`. After: `gradcheck`.
-"""
+Before: `parameter`. After: `gradcheck`."""
 
 from __future__ import annotations
 

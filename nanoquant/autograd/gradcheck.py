@@ -1,12 +1,8 @@
-"""Derivatives against differences.
-
-Along a random direction u, the vjp and a central difference must agree on one number:
+"""Derivatives against differences: along a random direction u, the vjp and a central difference must agree on one number.
 
     <g, (f(x + h u) - f(x - h u)) / 2h>   =   <vjp(g), u>   +   O(h^2)
 
-in float64, where h = 1e-6 leaves an error near 1e-9.
-
-Before: `parameter`. After: `nanoquant.creation`.
+In float64, h = 1e-6 leaves an error near 1e-9. Before: `parameter`. After: `nanoquant.creation`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """An LSTM layer in one direction over a whole sequence, for training, in C (csrc/lstm.c).
 
-Before: `sliding`. After: `channels`.
+Before: `sliding`. After: `fake_quantize`.
 """
 
 from __future__ import annotations

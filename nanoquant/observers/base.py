@@ -9,6 +9,7 @@ Before: `qparams`. After: `minmax`.
 from __future__ import annotations
 
 import inspect
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -152,7 +153,8 @@ class Observer(Module, ABC):
     @property
     def calibrated(self) -> bool:
         """Whether any data has been seen."""
-        return bool(self.min_val.size and np.isfinite(self.min_val).all())
+        low = self.min_val
+        return math.isfinite(low) if low.ndim == 0 else bool(low.size and np.isfinite(low).all())
 
     @property
     def wants_second_pass(self) -> bool:
@@ -259,7 +261,7 @@ class Observer(Module, ABC):
                     raise ValueError(f"axis {axis} of data of shape {x.shape} has no whole groups of {self.group_size}")
                 x, axes = x.reshape(*x.shape[:axis], -1, self.group_size, *x.shape[axis + 1 :]), axis + 1
         low, high = x.min(axis=axes), x.max(axis=axes)
-        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        if not np.isfinite(low + high if axes is not None else float(low) + float(high)).all():
             raise ValueError(
                 f"{type(self).__name__} observed NaN or infinity in data of shape {x.shape}: no scale can represent it"
             )

@@ -13,10 +13,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..autograd.ops import Op
+from ..autograd.tensor import Tensor, apply
+from ..kernels.fake_quantize import Rounding
+from ..kernels.native import requested_isa
+from ..kernels.sliding import in_vectors
 from ..module import Module
 from ..nn.layer import as_tensor
 from ..observers import FixedQParamsObserver, MovingAverageMinMaxObserver, NotCalibratedError, Observer, Partial
 from ..qparams import QParams
+
+
+def rounded(x: Tensor, qparams: QParams) -> Tensor:
+    """`Tensor.fake_quantize`, in C where that has code for it: for float32 on 8-bit grids, per tensor or on axis 0."""
+    per_axis = qparams.group_size is None and qparams.axis in (None, 0) and not qparams.float_qparams
+    if x.dtype != np.float32 or qparams.dtype.bits > 8 or not per_axis or not in_vectors(requested_isa()):
+        return x.fake_quantize(qparams)
+    qparams.over(x.shape)
+    low, high = qparams.limits
+    rounding = Rounding(qparams.scale, low - qparams.zero_point, high - qparams.zero_point)
+    y = apply(Op("fake_quantize", rounding, lambda g, y, x: (rounding(x, g),)), x)
+    y.grid = qparams if qparams.axis is None else None
+    return y
 
 
 class FakeQuantizeBase(Module, ABC):
@@ -103,13 +121,16 @@ class FakeQuantize(FakeQuantizeBase):
         return super().__getattr__(name)
 
     def forward(self, x: Any) -> Any:
-        value = as_tensor(x)
-        if self.observer_enabled[0] and value.numel():
-            self.activation_post_process(value.detach())
-            self.scale, self.zero_point = self.activation_post_process.calculate_qparams()
-        if not self.fake_quant_enabled[0] or not value.numel():
+        value, observer = as_tensor(x), self.activation_post_process
+        if not value.array.size:
             return value
-        return value.fake_quantize(self.qparams())
+        if self.observer_enabled[0]:
+            observer(value.array)
+            in_use = observer.calculate_qparams()
+            self._buffers["scale"], self._buffers["zero_point"] = in_use
+        elif self.fake_quant_enabled[0]:
+            in_use = self.calculate_qparams()
+        return rounded(value, observer.as_qparams(*in_use)) if self.fake_quant_enabled[0] else value
 
     def calculate_qparams(self) -> tuple[NDArray[np.float32], NDArray[Any]]:
         if not self.activation_post_process.calibrated:

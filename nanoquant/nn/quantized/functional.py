@@ -10,6 +10,7 @@ Source: torch.ao.nn.quantized.FloatFunctional. Before: `normalization`. After: `
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ import numpy as np
 from ...autograd.tensor import Tensor
 from ...functions import cat, matmul
 from ...module import Module
-from ...qparams import QParams
 from ...qtensor import QTensor, quantize
 from ..layer import take_float
 from ..linear import Identity
@@ -132,13 +132,12 @@ class QFunctional(OnGrid):
         q = self.take(x)
         grid, (low, high) = q.qparams, q.qparams.limits
         zero_point = int(grid.zero_point) - int(np.rint(np.float32(y) / grid.scale))
-        moved = lambda scale, z: QParams(scale, np.asarray(z), grid.dtype, None, grid.quant_min, grid.quant_max)  # noqa: E731
         if low <= zero_point <= high:
-            return QTensor(q.values, moved(grid.scale, zero_point), q.origin)
+            return QTensor(q.values, replace(grid, zero_point=np.asarray(zero_point)), q.origin)
         end, steps = (low, high - zero_point) if zero_point < low else (high, zero_point - low)
         wider = np.asarray(float(grid.scale) * steps / (high - low), np.float32)
         meant = (q.values.astype(np.int64) - zero_point).astype(np.float32) * grid.scale
-        return quantize(meant, moved(wider, end))
+        return quantize(meant, replace(grid, scale=wider, zero_point=np.asarray(end)))
 
     def mul_scalar(self, x: Any, y: float) -> QTensor:
         """x y for a number y: the same integers with another scale; mirrored, if y is negative; zeros, if it is zero."""
@@ -150,7 +149,7 @@ class QFunctional(OnGrid):
             values = (low + high - values.astype(np.int16)).astype(values.dtype)
         elif y == 0:
             scale, zero_point, values = np.ones((), np.float32), np.asarray(0), np.zeros_like(values)
-        return QTensor(values, QParams(scale, zero_point, grid.dtype, None, grid.quant_min, grid.quant_max), q.origin)
+        return QTensor(values, replace(grid, scale=scale, zero_point=zero_point), q.origin)
 
     def extra_repr(self) -> str:
         """The output's grid."""
