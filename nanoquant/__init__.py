@@ -37,6 +37,12 @@ from .creation import manual_seed as manual_seed, ones as ones, ones_like as one
 from .creation import rand_like as rand_like, randint as randint, randn as randn, randn_like as randn_like
 from .creation import randperm as randperm, tensor as tensor, zeros as zeros, zeros_like as zeros_like
 from .functions import abs as abs, add as add, all as all, allclose as allclose, amax as amax, amin as amin
+from .functions import bincount as bincount, count_nonzero as count_nonzero, dot as dot, is_tensor as is_tensor
+from .functions import is_floating_point as is_floating_point, lerp as lerp, log10 as log10, log2 as log2
+from .functions import logical_and as logical_and, logical_not as logical_not, logical_or as logical_or
+from .functions import logsumexp as logsumexp, median as median, numel as numel, reciprocal as reciprocal
+from .functions import repeat_interleave as repeat_interleave, roll as roll, scatter as scatter, square as square
+from .functions import tril as tril, triu as triu, trunc as trunc, unique as unique
 from .functions import any as any, argmax as argmax, argmin as argmin, argsort as argsort, bmm as bmm, cat as cat
 from .functions import ceil as ceil, chunk as chunk, clamp as clamp, clone as clone, cos as cos, cumsum as cumsum
 from .functions import div as div, einsum as einsum, eq as eq, equal as equal, erf as erf, exp as exp

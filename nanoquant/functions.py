@@ -52,7 +52,17 @@ unsqueeze, flip, split, chunk, unbind, gather = _of_tensors("unsqueeze flip spli
 index_select, masked_fill, masked_select, clone, matmul = _of_tensors(
     "index_select masked_fill masked_select clone matmul"
 )
+logsumexp, roll, median, tril, triu, dot, square = _of_tensors("logsumexp roll median tril triu dot square")
+reciprocal, log2, log10, trunc, lerp = _of_tensors("reciprocal log2 log10 trunc lerp")
+unique, bincount, count_nonzero, repeat_interleave = _of_tensors("unique bincount count_nonzero repeat_interleave")
+logical_and, logical_or, logical_not, scatter = _of_tensors("logical_and logical_or logical_not scatter")
+numel, is_floating_point = _of_tensors("numel is_floating_point")
 bmm = mm = matmul
+
+
+def is_tensor(obj: Any) -> bool:
+    """Whether an object is a tensor, quantized or not."""
+    return isinstance(obj, Tensor | QTensor)
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:

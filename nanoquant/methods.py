@@ -34,6 +34,13 @@ class Found(NamedTuple):
     indices: Any
 
 
+class Device(str):
+    """Where a tensor is: on the 'cpu', the one device there is."""
+
+    __slots__ = ()
+    type = property(lambda self: str(self))
+
+
 def _plain(doc: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """A method without a gradient: a function of this array, and of another tensor, array or number."""
 
@@ -120,7 +127,7 @@ class Methods(Shaped):
     __int__ = says("Of the only element.", lambda self: int(self.item()))
     __index__ = says("Of the only element.", lambda self: self.item().__index__())
     __format__ = says("Of the only element.", lambda self, spec: format(self.item() if spec else str(self), spec))
-    device = property(says("Where it is: 'cpu'.", lambda self: "cpu"))
+    device = property(says("Where it is.", lambda self: Device("cpu")))
     is_leaf = property(says("Whether no recorded operation made it.", lambda self: self.node is None))
     is_floating_point = says("Whether the elements are floats.", lambda self: self.dtype.kind == "f")
     element_size = says("Bytes per element.", lambda self: self.array.itemsize)
@@ -129,6 +136,13 @@ class Methods(Shaped):
     argmax = _reduced("Index of the greatest element: of the flat tensor, or along `dim`.", np.argmax)
     argmin = _reduced("Index of the smallest element: of the flat tensor, or along `dim`.", np.argmin)
     all, any = _reduced("Whether no element is 0.", np.all), _reduced("Whether some element is not 0.", np.any)
+    count_nonzero = _reduced("How many elements are not 0.", np.count_nonzero)
+    unique = says("The different elements, in order.", lambda self: self.wrap(np.unique(self.array)))
+    bincount = says(
+        "How often each number from 0 on occurs.",
+        lambda self, minlength=0: self.wrap(np.bincount(self.array, minlength=minlength)),
+    )
+    is_contiguous = says("Whether the elements lie in rows.", lambda self: self.array.flags.c_contiguous)
     equal = says("Equal shape and elements.", lambda self, other: np.array_equal(self.array, np.asarray(other)))
     allclose = says("Whether |x - other| <= atol + rtol |other| everywhere.",
         lambda self, other, rtol=1e-5, atol=1e-8: np.allclose(self.array, np.asarray(other), rtol, atol))  # fmt: skip
@@ -169,6 +183,21 @@ class Methods(Shaped):
 
     # ---- made of others ---------------------------------------------------------------------------------------------
 
+    add = says("x + alpha other.", lambda self, other, alpha=1: self + (other if alpha == 1 else other * alpha))
+    sub = says("x - alpha other.", lambda self, other, alpha=1: self - (other if alpha == 1 else other * alpha))
+    square = says("x^2.", lambda self: self * self)
+    reciprocal = says("1 / x.", lambda self: 1 / self)
+    log2 = says("Logarithm to base 2.", lambda self: self.log() * (1 / math.log(2)))
+    log10 = says("Logarithm to base 10.", lambda self: self.log() * (1 / math.log(10)))
+    trunc = says("x without its fraction.", lambda self: self.abs().floor() * self.sign())
+    dot = says("The sum of x_i other_i.", lambda self, other: (self * other).sum())
+    lerp = says("x + weight (end - x).", lambda self, end, weight: self + (end - self) * weight)
+    tril = says("A matrix without what lies above a diagonal.",
+        lambda self, diagonal=0: self.masked_fill(np.tri(self.shape[-2], self.shape[-1], diagonal) == 0, 0))  # fmt: skip
+    triu = says("A matrix without what lies below a diagonal.",
+        lambda self, diagonal=0: self.masked_fill(np.tri(self.shape[-2], self.shape[-1], diagonal - 1) == 1, 0))  # fmt: skip
+    repeat_interleave = says("Each element along an axis so many times.",
+        lambda self, repeats, dim: self.along(dim, np.repeat(np.arange(self.shape[dim]), np.asarray(repeats))))  # fmt: skip
     pow = says("x to a power: a number, or a tensor of them.", lambda self, exponent: self**exponent)
     softmax = says("e^x_i / sum_j e^x_j along an axis.", lambda self, dim=-1: self.log_softmax(dim).exp())
     expand_as = says("Broadcast to the shape of `other`.", lambda self, other: self.expand(other.shape))
@@ -220,6 +249,33 @@ class Methods(Shaped):
         y = y * odd if y.shape[axis] else y.sum(axis, keepdim=True) + 1
         return y if keepdim else y.squeeze(axis)
 
+    def logsumexp(self: Any, dim: Any, keepdim: bool = False) -> Any:
+        """log(sum e^x) over axes, computed from the greatest x on."""
+        greatest = self.detach().amax(dim, keepdim=True)
+        y = (self - greatest).exp().sum(dim, keepdim=True).log() + greatest
+        return y if keepdim else y.squeeze(dim)
+
+    def roll(self: Any, shifts: int, dim: int | None = None) -> Any:
+        """Moved along an axis, what leaves at its end entering at its start; without `dim`, as one long axis."""
+        if dim is None:
+            return self.flatten().roll(shifts, 0).reshape(self.shape)
+        return self.along(dim, (np.arange(self.shape[dim]) - shifts) % self.shape[dim])
+
+    def median(self: Any, dim: int | None = None) -> Any:
+        """The lower of the middle elements; along `dim`, (values, indices)."""
+        if dim is None:
+            return self.flatten().median(0).values
+        found = self._found(self.argsort(dim).narrow(dim, (self.shape[dim] - 1) // 2, 1), dim)
+        return Found(*(part.squeeze(dim) for part in found))
+
+    def scatter(self: Any, dim: int, index: Any, value: Any) -> Any:
+        """A copy in which value[i, j, ...] stands at [index[i, j, ...], j, ...] for dim = 0, and so on. No gradient."""
+        if self.requires_grad or getattr(value, "requires_grad", False):
+            raise RuntimeError("scatter has no gradient here: detach() first, or use where or gather")
+        y, values = self.array.copy(), np.asarray(value, self.dtype)
+        np.put_along_axis(y, np.asarray(index), values[tuple(map(slice, index.shape))] if values.ndim else values, dim)
+        return self.wrap(y)
+
     def norm(self: Any, p: Any = 2, dim: Any = None, keepdim: bool = False) -> Any:
         """(sum |x|^p)^(1/p) over all axes or over `dim`; the greatest |x| for p = inf."""
         if p in (2, "fro"):  # at 0, where the root has no derivative, the gradient is 0
@@ -260,6 +316,8 @@ class Methods(Shaped):
     gt, ge = __gt__, __ge__ = _plain("x > other.", np.greater), _plain("x >= other.", np.greater_equal)
     eq, ne = __eq__, __ne__ = _plain("x = other.", np.equal), _plain("x != other.", np.not_equal)
     isnan, isinf = _plain("Where x is no number.", np.isnan), _plain("Where x is infinite.", np.isinf)
+    logical_and, logical_or = _plain("Both not 0.", np.logical_and), _plain("One not 0.", np.logical_or)
+    logical_not, logical_xor = _plain("Where x is 0.", np.logical_not), _plain("Just one not 0.", np.logical_xor)
     isfinite = _plain("Where x is a finite number.", np.isfinite)
     floor_divide = __floordiv__ = _plain("floor(x / other).", np.floor_divide)
     __and__, __or__ = _plain("Bit by bit.", np.bitwise_and), _plain("Bit by bit.", np.bitwise_or)
@@ -267,7 +325,7 @@ class Methods(Shaped):
 
     add_, sub_, mul_, div_, pow_, abs_, neg_ = _in_place("add sub mul div pow abs neg")
     exp_, sqrt_, relu_, sigmoid_, tanh_, sign_ = _in_place("exp sqrt relu sigmoid tanh sign")
-    round_, floor_, ceil_, clamp_, masked_fill_ = _in_place("round floor ceil clamp masked_fill")
+    round_, floor_, ceil_, clamp_, masked_fill_, scatter_ = _in_place("round floor ceil clamp masked_fill scatter")
     __iadd__, __isub__, __imul__, __itruediv__ = _in_place("__add__ __sub__ __mul__ __truediv__", part=True)
     fill_ = copy_ = says("Its elements become those of `value`.", lambda self, value: self.assign(..., value))
     zero_ = says("Every element becomes 0.", lambda self: self.assign(..., 0))

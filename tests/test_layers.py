@@ -287,3 +287,10 @@ def test_initial_weights() -> None:
     assert 2 <= w.array.min() < w.array.max() < 3
     assert (nn.init.ones_(w).sum().item(), nn.init.zeros_(w).sum().item()) == (1000, 0)
     assert abs(nn.init.normal_(w, 5.0, 0.1).array.mean() - 5) < 0.02
+
+
+def test_an_image_without_a_batch_is_a_batch_of_one() -> None:
+    for layer, shape in ((nn.Conv1d(4, 6, 3), (4, 9)), (nn.Conv2d(4, 6, 3), (4, 9, 9)), (nn.MaxPool2d(2), (4, 8, 8)),
+                         (nn.ConvTranspose2d(4, 2, 3), (4, 5, 5)), (nn.AdaptiveAvgPool1d(3), (4, 9))):  # fmt: skip
+        x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+        np.testing.assert_array_equal(np.asarray(layer(x).detach()), np.asarray(layer(x[None])[0].detach()))

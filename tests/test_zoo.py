@@ -56,7 +56,8 @@ CASES: dict[str, list[tuple[int, ...]]] = {
     (3, 50): [
         "ReLU()", "ReLU(inplace=True)", "ReLU6()", "LeakyReLU()", "LeakyReLU(0.2, True)", "ELU()", "ELU(alpha=0.7)",
         "Hardswish()", "Hardsigmoid()", "Hardtanh()", "Hardtanh(-2.0, 0.5)", "Sigmoid()", "Tanh()", "GELU()",
-        "GELU('tanh')", "GELU(approximate='tanh')", "SiLU()", "Softplus()", "Softplus(2.0, 3.0)",
+        "GELU('tanh')", "GELU(approximate='tanh')", "SiLU()", "Softplus()",
+        "CELU()", "CELU(0.5)", "SELU()", "Mish()", "Softsign()", "LogSigmoid()", "Softplus(2.0, 3.0)",
     ],
 }  # fmt: skip
 

@@ -209,7 +209,7 @@ class Tensor(Methods):
     __radd__, __rsub__, __rmul__ = (_operator(name, swapped=True) for name in ("add", "sub", "mul"))
     __rtruediv__, __rmatmul__, __rpow__ = (_operator(name, swapped=True) for name in ("div", "matmul", "power"))
     __mod__, __matmul__ = _operator("remainder"), _operator("matmul")
-    add, sub, mul, div, remainder, matmul, neg = _methods("add sub mul div remainder matmul neg")
+    mul, div, remainder, matmul, neg = _methods("mul div remainder matmul neg")
     exp, log, log1p, sqrt, rsqrt, abs, sin, cos = _methods("exp log log1p sqrt rsqrt abs sin cos")
     erf, relu, tanh, sigmoid, sign, round, floor = _methods("erf relu tanh sigmoid sign round floor")
     ceil, clone, limit, maximum, minimum, amax, amin = _methods("ceil clone clamp maximum minimum max min")

@@ -8,7 +8,7 @@ from ..autograd.parameter import Parameter
 from ..module import Module
 from . import functional, init, intrinsic, qat, quantizable, quantized
 from .activation import ELU, GELU, Hardsigmoid, Hardswish, Hardtanh, LeakyReLU, LogSoftmax, PReLU, ReLU, ReLU6
-from .activation import Sigmoid, SiLU, Softmax, Softplus, Tanh
+from .activation import CELU, SELU, LogSigmoid, Mish, Sigmoid, SiLU, Softmax, Softplus, Softsign, Tanh
 from .attention import MultiheadAttention, TransformerEncoder, TransformerEncoderLayer
 from .attention import NonDynamicallyQuantizableLinear
 from .container import ModuleDict, ModuleList, ParameterList, Sequential

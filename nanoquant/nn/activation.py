@@ -74,6 +74,15 @@ def _swish_slope(x: Array, y: Array) -> Array:
     return np.asarray(s * (1 + x * (1 - s)))
 
 
+def _mish_slope(x: Array, y: Array) -> Array:
+    """t + x (1 - t^2) s, t = tanh(log(1 + e^x)), s the sigmoid."""
+    t = np.tanh(np.logaddexp(0, x))
+    return np.asarray(t + x * (1 - t * t) * _sigmoid(x))
+
+
+# Klambauer et al., "Self-Normalizing Neural Networks", 2017: mean 0 and variance 1 are a fixed point
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+
 Row = tuple[str, str, dict[str, Any], str, Callable[..., Any], Callable[..., Any]]
 ROWS: list[Row] = [
     ("sigmoid", "Sigmoid", {}, "1 / (1 + e^-x)", _sigmoid, lambda x, y: y * (1 - y)),
@@ -93,6 +102,16 @@ ROWS: list[Row] = [
     ("elu", "ELU", {"alpha": 1.0, "inplace": False}, "x where x > 0, else alpha (e^x - 1)",
      lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))),
      lambda x, y, alpha: np.where(x > 0, 1, y + alpha)),
+    ("celu", "CELU", {"alpha": 1.0, "inplace": False}, "x where x > 0, else alpha (e^(x / alpha) - 1)",
+     lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha)),
+     lambda x, y, alpha: np.where(x > 0, 1, y / alpha + 1)),
+    ("selu", "SELU", {"inplace": False}, "1.0507 x where x > 0, else 1.7581 (e^x - 1)",
+     lambda x: SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0))),
+     lambda x, y: np.where(x > 0, SELU_SCALE, y + SELU_SCALE * SELU_ALPHA)),
+    ("mish", "Mish", {"inplace": False}, "x tanh(log(1 + e^x))", lambda x: x * np.tanh(np.logaddexp(0, x)), _mish_slope),
+    ("softsign", "Softsign", {}, "x / (1 + |x|)", lambda x: x / (1 + np.abs(x)), lambda x, y: (1 - np.abs(y)) ** 2),
+    ("logsigmoid", "LogSigmoid", {}, "log(1 / (1 + e^-x))",
+     lambda x: -np.logaddexp(0, -x), lambda x, y: 1 - np.exp(y)),
     ("silu", "SiLU", {"inplace": False}, "x / (1 + e^-x)", lambda x: x * _sigmoid(x), _swish_slope),
     ("gelu", "GELU", {"approximate": "none"}, "x Phi(x), Phi the standard normal distribution or its 'tanh' approximation",
      lambda x, approximate: x * _normal_cdf(x, approximate), _gelu_slope),
@@ -126,10 +145,11 @@ def _layer(row: Row, function: Callable[..., Tensor]) -> type[Any]:
 
 
 FUNCTIONS = [_function(row) for row in ROWS]
-sigmoid, tanh, relu6, hardtanh, hardsigmoid, hardswish, leaky_relu, elu, silu, gelu, softplus = FUNCTIONS
-Sigmoid, Tanh, ReLU6, Hardtanh, Hardsigmoid, Hardswish, LeakyReLU, ELU, SiLU, GELU, Softplus = map(
-    _layer, ROWS, FUNCTIONS
-)
+sigmoid, tanh, relu6, hardtanh, hardsigmoid, hardswish, leaky_relu, elu = FUNCTIONS[:8]
+celu, selu, mish, softsign, logsigmoid, silu, gelu, softplus = FUNCTIONS[8:]
+LAYERS = list(map(_layer, ROWS, FUNCTIONS))
+Sigmoid, Tanh, ReLU6, Hardtanh, Hardsigmoid, Hardswish, LeakyReLU, ELU = LAYERS[:8]
+CELU, SELU, Mish, Softsign, LogSigmoid, SiLU, GELU, Softplus = LAYERS[8:]
 
 
 def relu(input: Any, inplace: bool = False) -> Any:

@@ -7,7 +7,7 @@ Before: `attention`. After: `intrinsic`.
 """
 
 from .activation import elu, gelu, hardsigmoid, hardswish, hardtanh, leaky_relu, log_softmax, prelu, relu, relu6
-from .activation import sigmoid, silu, softmax, softplus, tanh
+from .activation import celu, logsigmoid, mish, selu, sigmoid, silu, softmax, softplus, softsign, tanh
 from .attention import scaled_dot_product_attention
 from .conv import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from .embedding import embedding, embedding_bag

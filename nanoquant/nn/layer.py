@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -116,8 +116,17 @@ def layer(name: str, function: Callable[..., Any], doc: str, base: type[Layer] =
 
 
 def per_axes(function: Callable[..., Any]) -> tuple[Callable[..., Any], ...]:
-    """The forms of function(axes, ...) for 1, 2 and 3 axes, named as torch names them: conv1d, conv2d, conv3d."""
-    forms = tuple(partial(function, axes) for axes in (1, 2, 3))
+    """The forms of function(axes, input, ...) for 1, 2 and 3 axes, named as torch names them: conv1d, conv2d, conv3d. An
+    input without a batch is a batch of one."""
+
+    @wraps(function)
+    def batched(axes: int, input: Any, *args: Any, **options: Any) -> Any:
+        x = as_tensor(input)
+        if x.ndim != 1 + axes:
+            return function(axes, x, *args, **options)
+        return function(axes, x.unsqueeze(0), *args, **options).squeeze(0)
+
+    forms = tuple(partial(batched, axes) for axes in (1, 2, 3))
     for axes, form in enumerate(forms, 1):
         name, doc, module = f"{function.__name__.strip('_')}{axes}d", function.__doc__, function.__module__
         vars(form).update(__name__=name, __doc__=doc, __module__=module)
