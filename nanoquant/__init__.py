@@ -29,6 +29,7 @@ from .autograd.tape import is_grad_enabled as is_grad_enabled
 from .autograd.tape import no_grad as no_grad
 from .autograd.tape import set_grad_enabled as set_grad_enabled
 from .autograd.tensor import Tensor as Tensor
+from .methods import device as device
 
 # fmt: off
 from .creation import arange as arange, as_tensor as as_tensor, empty as empty, empty_like as empty_like, eye as eye

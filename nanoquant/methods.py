@@ -34,7 +34,7 @@ class Found(NamedTuple):
     indices: Any
 
 
-class Device(str):
+class device(str):  # noqa: N801  (torch's name)
     """Where a tensor is: on the 'cpu', the one device there is."""
 
     __slots__ = ()
@@ -127,7 +127,7 @@ class Methods(Shaped):
     __int__ = says("Of the only element.", lambda self: int(self.item()))
     __index__ = says("Of the only element.", lambda self: self.item().__index__())
     __format__ = says("Of the only element.", lambda self, spec: format(self.item() if spec else str(self), spec))
-    device = property(says("Where it is.", lambda self: Device("cpu")))
+    device = property(says("Where it is.", lambda self: device("cpu")))
     is_leaf = property(says("Whether no recorded operation made it.", lambda self: self.node is None))
     is_floating_point = says("Whether the elements are floats.", lambda self: self.dtype.kind == "f")
     element_size = says("Bytes per element.", lambda self: self.array.itemsize)

@@ -132,6 +132,8 @@ class Module:
         self._check_name(name)
         self._modules[name] = module
 
+    register_module = add_module
+
     def _check_name(self, name: str) -> None:
         if not name or "." in name:
             raise KeyError(f"a name must be non-empty and without dots; got {name!r}")
@@ -229,10 +231,10 @@ class Module:
             parameter.requires_grad = requires_grad
         return self
 
-    def zero_grad(self) -> None:
-        """Forgets all gradients."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forgets all gradients, or sets them to 0."""
         for parameter in self.parameters():
-            parameter.grad = None
+            parameter.grad = None if set_to_none or parameter.grad is None else parameter.grad.zero_()
 
     # ---- state ------------------------------------------------------------------------------------------------------
 

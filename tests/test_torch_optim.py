@@ -21,8 +21,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed; the formula
 OPTIMIZERS = {
     "SGD": [{"lr": 0.1}, {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}, {"lr": 0.1, "momentum": 0.8, "dampening": 0.3},
             {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}],
-    "Adam": [{}, {"lr": 0.03, "betas": (0.8, 0.99), "eps": 1e-6, "weight_decay": 0.1}],
-    "AdamW": [{}, {"lr": 0.03, "weight_decay": 0.2}],
+    "Adam": [{}, {"lr": 0.03, "betas": (0.8, 0.99), "eps": 1e-6, "weight_decay": 0.1}, {"amsgrad": True}],
+    "AdamW": [{}, {"lr": 0.03, "weight_decay": 0.2}, {"amsgrad": True}],
     "RMSprop": [{}, {"lr": 0.02, "alpha": 0.9, "weight_decay": 0.1}, {"momentum": 0.9}, {"centered": True, "momentum": 0.5}],
 }  # fmt: skip
 CASES = [(name, options) for name, several in OPTIMIZERS.items() for options in several]

@@ -6,7 +6,7 @@ layers with their functions; `functional`, all functions under one name; `intrin
 
 from ..autograd.parameter import Parameter
 from ..module import Module
-from . import functional, init, intrinsic, qat, quantizable, quantized
+from . import functional, init, intrinsic, qat, quantizable, quantized, utils
 from .activation import ELU, GELU, Hardsigmoid, Hardswish, Hardtanh, LeakyReLU, LogSoftmax, PReLU, ReLU, ReLU6
 from .activation import CELU, SELU, LogSigmoid, Mish, Sigmoid, SiLU, Softmax, Softplus, Softsign, Tanh
 from .attention import MultiheadAttention, TransformerEncoder, TransformerEncoderLayer

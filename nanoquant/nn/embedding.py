@@ -35,6 +35,16 @@ def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Ten
 SUM_BAGS = Op("sum_bags", sum_by_index, lambda g, y, rows, index, count: (g[index],))
 
 
+def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
+    """Rows of zeros with a one at each index: (...,) to (..., num_classes); by default, one more than the greatest index.
+
+    >>> one_hot(nq.tensor([0, 2])).tolist()
+    [[1, 0, 0], [0, 0, 1]]
+    """
+    index = np.asarray(tensor)
+    return Tensor(np.eye(num_classes if num_classes >= 0 else int(index.max()) + 1, dtype=np.int64)[index])
+
+
 def embedding_bag(
     input: Any, weight: Tensor, offsets: Any = None, *, mode: str = "mean", per_sample_weights: Any = None,
     include_last_offset: bool = False, padding_idx: int | None = None,

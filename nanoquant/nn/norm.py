@@ -104,6 +104,13 @@ def instance_norm(
     return y.reshape(x.shape)
 
 
+def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """x / max(|x|_p, eps) along an axis."""
+    x = as_tensor(input)
+    y: Tensor = x / x.norm(p, dim, True).clamp(min=eps)
+    return y
+
+
 def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, together: int = 0) -> Any:
     """In training, zeroes each element with probability p and scales the others by 1 / (1 - p). Integers pass unchanged.
 

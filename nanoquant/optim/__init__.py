@@ -1,8 +1,8 @@
 """Optimizers, learning-rate schedules and gradient clipping, with torch's names and arguments."""
 
+from ..nn.utils import clip_grad_norm_ as clip_grad_norm_
+from ..nn.utils import clip_grad_value_ as clip_grad_value_
 from . import lr_scheduler as lr_scheduler
-from .clip import clip_grad_norm_ as clip_grad_norm_
-from .clip import clip_grad_value_ as clip_grad_value_
 from .optimizers import SGD as SGD
 from .optimizers import Adam as Adam
 from .optimizers import AdamW as AdamW

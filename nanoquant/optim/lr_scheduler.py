@@ -1,6 +1,6 @@
 """Learning rates over time: call `step()` after each epoch (`OneCycleLR`: after each batch).
 
-Before: `optimizers`. After: `clip`.
+Before: `optimizers`. After: `nanoquant.quantization`.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class OneCycleLR(LRScheduler):
         super().__init__(optimizer, lambda _, t: self._at(t, first, max_lr, first / final_div_factor))
 
     def _at(self, t: int, first: float, middle: float, last: float) -> float:
-        if t >= self.total_steps:
+        if t > self.total_steps:
             raise ValueError(f"OneCycleLR is over after {self.total_steps} steps")
         if t <= self.top:
             return _along(self.strategy, first, middle, t / self.top)

@@ -149,17 +149,18 @@ class Adam(Optimizer):
         m = beta1 m + (1 - beta1) g,    v = beta2 v + (1 - beta2) g^2,    t = steps so far
         p = p - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
 
-    weight_decay is added to the gradient. Source: Kingma and Ba, "Adam", 2015.
+    weight_decay is added to the gradient. amsgrad: the greatest v so far stands for v (Reddi et al., 2018). Source: Kingma
+    and Ba, "Adam", 2015.
     """
 
-    options: ClassVar = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
+    options: ClassVar = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, "amsgrad": False}
     decoupled = False
 
-    def _remembers(self, _: Options) -> tuple[str, ...]:
-        return "exp_avg", "exp_avg_sq"
+    def _remembers(self, options: Options) -> tuple[str, ...]:
+        return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")[: 3 if options["amsgrad"] else 2]
 
     def _update(self, p: Array, g: Array, kept: list[Array], a: Array, b: Array, options: Options, t: int) -> None:
-        (m, v), (beta1, beta2), lr = kept, options["betas"], options["lr"]
+        (m, v, *greatest), (beta1, beta2), lr = kept, options["betas"], options["lr"]
         if self.decoupled:
             p *= 1 - lr * options["weight_decay"]
         else:
@@ -167,6 +168,8 @@ class Adam(Optimizer):
         m += np.multiply(np.subtract(g, m, out=a), 1 - beta1, out=a)
         v *= beta2
         v += np.multiply(np.multiply(g, g, out=a), 1 - beta2, out=a)
+        for most in greatest:
+            v = np.maximum(v, most, out=most)
         np.multiply(np.sqrt(v, out=a), 1 / math.sqrt(1 - beta2**t), out=a)
         a += options["eps"]
         p -= np.multiply(np.divide(m, a, out=a), lr / (1 - beta1**t), out=a)

@@ -1,6 +1,6 @@
 """Limits to gradients, in place, between `backward` and `step`.
 
-Before: `lr_scheduler`. After: `nanoquant.quantization`.
+Source: torch.nn.utils. Before: `init`. After: `functional`.
 """
 
 from __future__ import annotations
