@@ -17,9 +17,9 @@ from ..autograd.tensor import Tensor
 from ..module import Module
 from .activation import ReLU
 from .container import Sequential
-from .conv import Conv2d
+from .conv import Conv1d, Conv2d, Conv3d
 from .linear import Linear
-from .norm import BatchNorm1d, BatchNorm2d
+from .norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 
 
 def fold_factor(bn: Any) -> Tensor:
@@ -57,31 +57,26 @@ class Fused(Sequential):
         return x
 
 
-class LinearReLU(Fused):
-    """Linear, then ReLU."""
-
-    parts = (Linear, ReLU)
+def _fused(name: str, doc: str, *parts: type[Any]) -> type[Any]:
+    return type(name, (Fused,), {"parts": parts, "__doc__": doc, "__module__": __name__})
 
 
-class LinearBn1d(Fused):
-    """Linear, then BatchNorm1d: for quantization-aware training."""
-
-    parts = (Linear, BatchNorm1d)
-
-
-class ConvReLU2d(Fused):
-    """Conv2d, then ReLU."""
-
-    parts = (Conv2d, ReLU)
-
-
-class ConvBn2d(Fused):
-    """Conv2d, then BatchNorm2d: for quantization-aware training."""
-
-    parts = (Conv2d, BatchNorm2d)
-
-
-class ConvBnReLU2d(Fused):
-    """Conv2d, BatchNorm2d, ReLU: for quantization-aware training."""
-
-    parts = (Conv2d, BatchNorm2d, ReLU)
+LinearReLU = _fused("LinearReLU", "Linear, then ReLU.", Linear, ReLU)
+LinearBn1d = _fused("LinearBn1d", "Linear, then BatchNorm1d: for quantization-aware training.", Linear, BatchNorm1d)
+BNReLU2d, BNReLU3d = (
+    _fused(f"BNReLU{n}d", f"BatchNorm{n}d, then ReLU.", norm, ReLU) for n, norm in ((2, BatchNorm2d), (3, BatchNorm3d))
+)
+CONVOLUTIONS: tuple[tuple[type[Any], type[Any]], ...] = (
+    (Conv1d, BatchNorm1d), (Conv2d, BatchNorm2d), (Conv3d, BatchNorm3d),
+)  # fmt: skip
+ConvReLU1d, ConvReLU2d, ConvReLU3d = (
+    _fused(f"ConvReLU{n}d", f"Conv{n}d, then ReLU.", conv, ReLU) for n, (conv, _) in enumerate(CONVOLUTIONS, 1)
+)
+ConvBn1d, ConvBn2d, ConvBn3d = (
+    _fused(f"ConvBn{n}d", f"Conv{n}d, then BatchNorm{n}d: for quantization-aware training.", *parts)
+    for n, parts in enumerate(CONVOLUTIONS, 1)
+)
+ConvBnReLU1d, ConvBnReLU2d, ConvBnReLU3d = (
+    _fused(f"ConvBnReLU{n}d", f"Conv{n}d, BatchNorm{n}d, ReLU: for quantization-aware training.", *parts, ReLU)
+    for n, parts in enumerate(CONVOLUTIONS, 1)
+)

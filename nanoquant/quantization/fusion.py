@@ -41,13 +41,24 @@ def _bn_relu(fused: type[Any]) -> Fuser:
     return lambda layer, bn, relu: fused(fuse_layer_bn(layer, bn), relu)
 
 
+def _convolution(axes: int, conv: type[Any], norm: type[Any]) -> dict[tuple[type[Any], ...], tuple[Fuser, Fuser]]:
+    relu, bn, both = (getattr(intrinsic, f"Conv{what}{axes}d") for what in ("ReLU", "Bn", "BnReLU"))
+    return {
+        (conv, norm): (fuse_layer_bn, bn),
+        (conv, norm, nn.ReLU): (_bn_relu(relu), both),
+        (conv, nn.ReLU): (relu, relu),
+    }
+
+
 # The patterns, each with what it becomes for inference, and for training.
 PATTERNS: dict[tuple[type[Any], ...], tuple[Fuser, Fuser]] = {
-    (nn.Conv2d, nn.BatchNorm2d): (fuse_layer_bn, intrinsic.ConvBn2d),
-    (nn.Conv2d, nn.BatchNorm2d, nn.ReLU): (_bn_relu(intrinsic.ConvReLU2d), intrinsic.ConvBnReLU2d),
-    (nn.Conv2d, nn.ReLU): (intrinsic.ConvReLU2d, intrinsic.ConvReLU2d),
     (nn.Linear, nn.ReLU): (intrinsic.LinearReLU, intrinsic.LinearReLU),
     (nn.Linear, nn.BatchNorm1d): (fuse_layer_bn, intrinsic.LinearBn1d),
+    **{
+        key: value
+        for n, (c, bn) in enumerate(intrinsic.CONVOLUTIONS, 1)
+        for key, value in _convolution(n, c, bn).items()
+    },
 }
 
 

@@ -19,21 +19,25 @@ from .stubs import DeQuantStub, QuantStub
 
 Mapping = dict[type[Any], type[Any]]
 
+_AXES = (1, 2, 3)
+
+
+def _twins(names: str, source: Any, target: Any, to: str = "") -> Mapping:
+    """The classes of `source` and of `target` by the same name, or by another; `#` stands for 1, 2 and 3."""
+    expanded = [(name.replace("#", str(n)), (to or name).replace("#", str(n))) for name in names.split() for n in _AXES]
+    return {getattr(source, a): getattr(target, b) for a, b in expanded}
+
+
 # float or fused or QAT module -> the layer that computes it in integers
 STATIC: Mapping = {
     QuantStub: quantized.Quantize,
     DeQuantStub: quantized.DeQuantize,
-    nn.Linear: quantized.Linear,
-    nn.Conv2d: quantized.Conv2d,
-    intrinsic.LinearReLU: quantized.LinearReLU,
-    intrinsic.ConvReLU2d: quantized.ConvReLU2d,
-    qat.Linear: quantized.Linear,
-    qat.LinearReLU: quantized.LinearReLU,
-    qat.LinearBn1d: quantized.Linear,
-    qat.Conv2d: quantized.Conv2d,
-    qat.ConvReLU2d: quantized.ConvReLU2d,
-    qat.ConvBn2d: quantized.Conv2d,
-    qat.ConvBnReLU2d: quantized.ConvReLU2d,
+    **_twins("Linear Conv#d ConvTranspose#d", nn, quantized),
+    **_twins("LinearReLU ConvReLU#d", intrinsic, quantized),
+    **_twins("Linear LinearReLU Conv#d ConvReLU#d", qat, quantized),
+    **_twins("LinearBn1d", qat, quantized, "Linear"),
+    **_twins("ConvBn#d", qat, quantized, "Conv#d"),
+    **_twins("ConvBnReLU#d", qat, quantized, "ConvReLU#d"),
 }
 
 # the same, of modules without weights
@@ -53,13 +57,8 @@ CUSTOM: Mapping = {nn.LSTM: quantizable.LSTM}
 
 # float or fused module -> its twin with fake-quantized weights
 QAT: Mapping = {
-    nn.Linear: qat.Linear,
-    nn.Conv2d: qat.Conv2d,
-    intrinsic.LinearReLU: qat.LinearReLU,
-    intrinsic.LinearBn1d: qat.LinearBn1d,
-    intrinsic.ConvReLU2d: qat.ConvReLU2d,
-    intrinsic.ConvBn2d: qat.ConvBn2d,
-    intrinsic.ConvBnReLU2d: qat.ConvBnReLU2d,
+    **_twins("Linear Conv#d", nn, qat),
+    **_twins("LinearReLU LinearBn1d ConvReLU#d ConvBn#d ConvBnReLU#d", intrinsic, qat),
 }
 
 # float module -> its twin with int8 weights and float activations

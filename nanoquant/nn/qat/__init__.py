@@ -4,10 +4,18 @@ A twin takes the parameters of its float layer and `qconfig.weight()`; what come
 observer that `prepare_qat` attaches, as for any layer.
 """
 
+from .conv import Conv1d as Conv1d
 from .conv import Conv2d as Conv2d
+from .conv import Conv3d as Conv3d
+from .conv import ConvBn1d as ConvBn1d
 from .conv import ConvBn2d as ConvBn2d
+from .conv import ConvBn3d as ConvBn3d
+from .conv import ConvBnReLU1d as ConvBnReLU1d
 from .conv import ConvBnReLU2d as ConvBnReLU2d
+from .conv import ConvBnReLU3d as ConvBnReLU3d
+from .conv import ConvReLU1d as ConvReLU1d
 from .conv import ConvReLU2d as ConvReLU2d
+from .conv import ConvReLU3d as ConvReLU3d
 from .conv import freeze_bn_stats as freeze_bn_stats
 from .conv import update_bn_stats as update_bn_stats
 from .linear import Linear as Linear

@@ -11,8 +11,15 @@ from .activations import Hardswish as Hardswish
 from .activations import LeakyReLU as LeakyReLU
 from .activations import Sigmoid as Sigmoid
 from .activations import Tanh as Tanh
+from .conv import Conv1d as Conv1d
 from .conv import Conv2d as Conv2d
+from .conv import Conv3d as Conv3d
+from .conv import ConvReLU1d as ConvReLU1d
 from .conv import ConvReLU2d as ConvReLU2d
+from .conv import ConvReLU3d as ConvReLU3d
+from .conv import ConvTranspose1d as ConvTranspose1d
+from .conv import ConvTranspose2d as ConvTranspose2d
+from .conv import ConvTranspose3d as ConvTranspose3d
 from .functional import FloatFunctional as FloatFunctional
 from .functional import FXFloatFunctional as FXFloatFunctional
 from .functional import QFunctional as QFunctional

@@ -78,14 +78,16 @@ class Weighted(Module):
         self.register_buffer("weight_values", np.zeros(weight_shape, np.int8))
         self.register_buffer("weight_scale", np.ones((), np.float32))
         self.register_buffer("weight_zero_point", np.zeros((), np.int64))
-        self.register_buffer("bias_values", np.zeros(weight_shape[0], np.float32) if bias else None)
+        outputs = weight_shape[self.out_features_axis]
+        self.register_buffer("bias_values", np.zeros(outputs, np.float32) if bias else None)
         self._packed: PackedWeights | None = None
 
     def set_weight_bias(self, weight: QTensor, bias: Any) -> None:
         """Replaces weights (qint8, per tensor or per channel on axis 0) and bias (float, or None)."""
-        if weight.dtype != qint8 or weight.shape != self.weight_values.shape or weight.qparams.axis not in (None, 0):
+        axis = self.out_features_axis
+        if weight.dtype != qint8 or weight.shape != self.weight_values.shape or weight.qparams.axis not in (None, axis):
             raise ValueError(
-                f"weights must be qint8 of shape {self.weight_values.shape}, per tensor or per channel on axis 0; "
+                f"weights must be qint8 of shape {self.weight_values.shape}, per tensor or per channel on axis {axis}; "
                 f"got {weight.dtype.name} of shape {weight.shape}, axis {weight.qparams.axis}"
             )
         self.weight_values = np.asarray(weight.values, order="C")
@@ -95,7 +97,7 @@ class Weighted(Module):
 
     def weight(self) -> QTensor:
         """The weights, quantized."""
-        axis = 0 if self.weight_scale.ndim else None
+        axis = self.out_features_axis if self.weight_scale.ndim else None
         return QTensor(self.weight_values, QParams(self.weight_scale, self.weight_zero_point, qint8, axis))
 
     def bias(self) -> Tensor | None:
@@ -157,11 +159,12 @@ class Static(OnGrid, Weighted):
         raise NotImplementedError
 
 
-def quantize_weights(module: Any) -> tuple[QTensor, Any]:
+def quantize_weights(module: Any, axis: int = 0) -> tuple[QTensor, Any]:
     """The quantized weights and float bias of a calibrated float layer, fused float module, or QAT layer.
 
     A QAT layer's own fake-quantizer chooses the qparams, as it did in training; a float layer gets a fresh observer
-    from its qconfig. Raises ModuleError if the weights would not be qint8.
+    from its qconfig. axis: of the output channels, to which an observer per channel is turned. Raises ModuleError if the
+    weights would not be qint8, and for scales per channel of a grouped transposed convolution, which share no axis.
     """
     if isinstance(module, Twin):
         weight, bias = module.folded()
@@ -170,18 +173,25 @@ def quantize_weights(module: Any) -> tuple[QTensor, Any]:
         layer = module[0] if isinstance(module, Fused) else module
         weight, bias = layer.weight, layer.bias
         observer = module.qconfig.weight()
+        if observer.ch_axis is not None and axis != 0:
+            if layer.groups > 1:
+                raise ModuleError(
+                    module,
+                    "its weights cannot have scales per channel, having groups: give it a qconfig with one scale",
+                )
+            observer.ch_axis = axis
     observer(weight.detach())
     qparams = observer.qparams()
-    if qparams.dtype != qint8 or qparams.axis not in (None, 0):
+    if qparams.dtype != qint8 or qparams.axis not in (None, axis):
         raise ModuleError(
             module,
-            f"weights must be qint8, per tensor or per channel on axis 0; its qconfig's weight observer gives {qparams!r}",
+            f"weights must be qint8, per tensor or per channel on axis {axis}; its qconfig's weight observer gives {qparams!r}",
         )
     return quantize(weight.array, qparams), None if bias is None else bias.array
 
 
 def static_from_float(twin: Static, module: Any) -> Static:
     """Fills a quantized layer from its calibrated float, fused or QAT twin."""
-    twin.set_weight_bias(*quantize_weights(module))
+    twin.set_weight_bias(*quantize_weights(module, twin.out_features_axis))
     twin.set_output(output_qparams(module))
     return twin

@@ -22,6 +22,7 @@ from ...kernels.engine import quantized as engine
 from ...kernels.memory import CHANNELS_FIRST
 from ...kernels.packed import PackedWeights
 from ...nn.quantized.arguments import check_input, check_weight, floats, named
+from ...nn.quantized.conv import outputs_first
 from ...nn.quantized.weighted import run, run_again
 from ...per_tensor import per_tensor
 from ...qtensor import QTensor
@@ -68,12 +69,9 @@ def _transposed_prepack(name: str, ndim: int) -> Prepack:
                 f"{name}: groups must divide the {len(w.values)} input channels, and be 1 when each channel has a scale; "
                 f"got {groups}"
             )
-        own, kernel = w.values.shape[1], w.values.shape[2:]
-        by_group = w.values.reshape(groups, -1, own, *kernel)  # the kernels want output channels first
-        values = by_group.swapaxes(1, 2).reshape(groups * own, -1, *kernel)
         return PackedWeights(
-            values, w.qparams.scale, w.qparams.zero_point, floats(bias), stride, padding, dilation, groups,
-            engine.profile, transposed=True, output_padding=output_padding,
+            outputs_first(w.values, groups), w.qparams.scale, w.qparams.zero_point, floats(bias), stride, padding, dilation,
+            groups, engine.profile, transposed=True, output_padding=output_padding,
         )  # fmt: skip
 
     return named(name, prepack)
