@@ -44,10 +44,34 @@ static void backward_rows(void *context, int64_t item) {
     }
 }
 
+static int is_sane(const nq_lstm *s, int64_t *size) {
+    return nq_find_isa(s->isa) && s->steps >= 0 && s->batch >= 0 && s->hidden > 0 && s->hidden <= INT32_MAX / 64 &&
+           !__builtin_mul_overflow(s->steps + 1, s->batch, size) && !__builtin_mul_overflow(*size, 16 * s->hidden, size);
+}
+
+nq_status nq_lstm_dynamic(const nq_lstm *s, const nq_dynamic *hh, float *sums, void *workspace, int64_t workspace_bytes) {
+    int64_t size;
+    if (!is_sane(s, &size) || hh->rows != s->batch || hh->packed->shape.in_channels != s->hidden ||
+        hh->packed->shape.out_channels != 4 * s->hidden)
+        return NQ_BAD_ARGUMENT;
+    const nq_rows *kernels = nq_find_isa(s->isa)->rows;
+    const int64_t H = s->hidden, state = s->batch * H;
+    for (int64_t t = 0; t < s->steps; t++) {
+        float *p = s->gates + 4 * visited(s, t) * state, *h = s->h + t * state, *c = s->c + t * state;
+        const nq_status status = nq_linear_dynamic(hh, h, sums, workspace, workspace_bytes);
+        if (status != NQ_OK)
+            return status;
+        for (int64_t n = 0; n < 4 * state; n++)
+            p[n] += sums[n];
+        for (int64_t r = 0; r < s->batch; r++, p += 4 * H, c += H)
+            kernels->lstm_step((float *[]){p, p + H, p + 2 * H, p + 3 * H, c, c + state, h + state + r * H}, H);
+    }
+    return NQ_OK;
+}
+
 nq_status nq_lstm_run(const nq_lstm *s, int backward) {
-    int64_t size = s->steps;
-    if (!nq_find_isa(s->isa) || s->steps < 0 || s->batch < 0 || s->hidden <= 0 || s->hidden > INT32_MAX / 64 ||
-        __builtin_mul_overflow(size + 1, s->batch, &size) || __builtin_mul_overflow(size, 16 * s->hidden, &size))
+    int64_t size;
+    if (!is_sane(s, &size))
         return NQ_BAD_ARGUMENT;
     nq_for(size >= PARALLEL, nq_ceil_div(s->batch, ROWS), backward ? backward_rows : forward_rows, (void *)s);
     return NQ_OK;

@@ -303,6 +303,8 @@ typedef struct {
     float *dh, *dc, *dp;                 /* [batch][H], of the last h but by dy and c, then of the first; [steps][batch][4 H] */
 } nq_lstm;
 nq_status nq_lstm_run(const nq_lstm *lstm, int backward);
+/* Forward, with W_hh h + b_hh by nq_linear_dynamic, into sums [batch][4 H], at every step. w is not read. */
+nq_status nq_lstm_dynamic(const nq_lstm *lstm, const nq_dynamic *hh, float *sums, void *workspace, int64_t workspace_bytes);
 
 /* Rows of channels, [rows][channels]; vectors have `channels` entries. For each block of NQ_SUM_ROWS rows (the last may be
  * shorter) sums[block][0] = sum p - p_shift and sums[block][1] = sum (p - p_shift) (q - q_shift). */

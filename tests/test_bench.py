@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nanoquant import cli
-from nanoquant.bench import command, machine, peers, plot, report, shapes, timing, train
+from nanoquant import cli, nn
+from nanoquant.bench import command, machine, peers, plot, recurrent, report, shapes, timing, train
 from nanoquant.bench.data import Data, Runner, ours
 from nanoquant.bench.rows import Bench, Row
 from nanoquant.bench.shapes import FORMS, SHAPES, conv, elementwise, gemm, parse
@@ -391,3 +391,20 @@ def test_the_networks_of_the_bench_are_the_same_on_torch() -> None:
         x = np.random.default_rng(0).standard_normal((2, *network.shape[1:]), dtype=np.float32)
         y = np.asarray(own.eval()(x).detach()), other.eval()(torch.from_numpy(x)).detach().numpy()
         np.testing.assert_allclose(*y, rtol=1e-4, atol=1e-5)
+
+
+def test_lstm_rows_are_measured_and_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recurrent, "SIZES", ((3, 2, 4, 5, 2),))
+    assert cli.main(["bench", "lstm", "--rounds", "1", "--peers", "none", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["shape"], list(row["ratios"])) == ([3, 2, 4, 5, 2], ["numpy float32"])
+    assert cli.main(["bench", "lstm", "--rounds", "1", "--peers", "none"]) == 0
+    assert capsys.readouterr().out.split("\n")[1].split()[:6] == ["3", "2", "4", "5", "2", "1"]
+
+
+def test_the_textbook_is_the_layer() -> None:
+    layer = nn.LSTM(4, 5, 2)
+    x = np.random.default_rng(0).standard_normal((3, 2, 4), dtype=np.float32)
+    np.testing.assert_allclose(recurrent.textbook(layer, x)(), np.asarray(layer(x)[0].detach()), rtol=1e-4, atol=1e-6)

@@ -187,6 +187,12 @@ def float32_scales() -> None:
     assert nq.quantize_per_tensor([1.0], 0.1, 0, nq.quint8).q_scale() == float(np.float32(0.1)) != 0.1
 
 
+@row("weights of dynamic recurrent layers")
+def scales_of_recurrent_layers() -> None:
+    twin = quantization.quantize_dynamic(nn.Sequential(nn.LSTM(2, 3), nn.Linear(3, 2)))
+    assert (twin[0].hh_l0.weight_scale.shape, twin[1].weight_scale.shape) == ((12,), ())  # torch: () for both
+
+
 def table() -> list[str]:
     section = README.read_text().partition("## What differs")[2].partition("\n## ")[0]
     return re.findall(r"^\| (.*?) \|", section, re.MULTILINE)[1:]

@@ -4,7 +4,7 @@ The networks are those of `nanoquant.models`, whose source says nothing that tor
 `nn` in place of ours, the same lines make the peer. Both train with SGD and momentum on the same numbers; for QAT, both
 fuse each convolution with its batch normalization, take `get_default_qat_qconfig`, and call their own `prepare_qat`.
 
-Before: `timing`. After: `command`.
+Before: `timing`. After: `recurrent`.
 """
 
 from __future__ import annotations

@@ -29,9 +29,7 @@ def linear_dynamic(
     array([[255.],
            [  3.]], dtype=float32)
     """
-    key = ("dynamic", x.shape, quant_max, relu, isa or requested_isa())
-    call = packed.calls.get(key) or _prepare(packed, key, x.shape, quant_max, relu, isa)
-    struct, needed, _ = call
+    struct, needed, _ = prepared(packed, x.shape, quant_max, relu, isa)
     y = np.empty((x.shape[0], packed.out_channels), np.float32)
     status = lib.nq_linear_dynamic(struct, pointer(FLOATS, x), pointer(FLOATS, y), workspace(needed), needed)
     if status:  # step by step, as any layer is bound: the step that fails explains what is wrong
@@ -41,10 +39,14 @@ def linear_dynamic(
     return y
 
 
-def _prepare(
-    packed: PackedWeights, key: Any, shape: tuple[int, ...], quant_max: int, relu: bool, isa: str | None
+def prepared(
+    packed: PackedWeights, shape: tuple[int, ...], quant_max: int, relu: bool = False, isa: str | None = None
 ) -> Any:
-    """(structure for C, bytes of workspace, what the structure points to)."""
+    """(structure for C, bytes of workspace, what the structure points to), of an input of this shape."""
+    key = ("dynamic", shape, quant_max, relu, isa or requested_isa())
+    known = packed.calls.get(key)
+    if known is not None:
+        return known
     packed.check_linear(shape)
     weights, binding = packed.pack(isa_number(isa)), packed.binding(Grid(1.0, 0), Output(relu=relu))
     struct = ffi.new("nq_dynamic *", (weights.struct, binding, shape[0], quant_max))

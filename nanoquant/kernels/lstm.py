@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .native import check, ffi, isa_number, lib, pointer
+from .dynamic import prepared
+from .native import check, ffi, isa_number, lib, pointer, workspace
+from .packed import PackedWeights
 from .sliding import PADDED
 
 Floats = NDArray[np.float32]
@@ -36,3 +38,20 @@ def run(gates: Floats, h: Floats, c: Floats, w: Floats, reverse: bool, **backwar
     given: dict[str, Any] = {name: pointer("float[]", array) for name, array in arrays.items()}
     given |= {"isa": isa_number(), "reverse": reverse, "steps": steps, "batch": batch, "hidden": hidden}
     check(lib.nq_lstm_run(ffi.new("nq_lstm *", given), bool(backward)), "lstm")
+
+
+def run_dynamic(gates: Floats, h: Floats, c: Floats, packed: PackedWeights, quant_max: int, reverse: bool) -> None:
+    """`run` forward, with W_hh h + b_hh by `dynamic.linear_dynamic` of packed weights: h is quantized at every step."""
+    steps, batch, hidden = len(gates), *h.shape[1:]
+    if gates.shape != (steps, batch, 4 * hidden) or h.shape != c.shape or h.shape[0] != steps + 1:
+        raise ValueError(f"lstm: arrays of {gates.shape}, {h.shape}, {c.shape} do not fit")
+    if batch == 0 or steps == 0:
+        return
+    struct, needed, _ = prepared(packed, (batch, hidden), quant_max)
+    sums = np.empty((batch, 4 * hidden), np.float32)
+    given = {name: pointer("float[]", array) for name, array in (("gates", gates), ("h", h), ("c", c))}
+    given |= {"isa": isa_number(), "reverse": reverse, "steps": steps, "batch": batch, "hidden": hidden}
+    status = lib.nq_lstm_dynamic(
+        ffi.new("nq_lstm *", given), struct, pointer("float[]", sums), workspace(needed), needed
+    )
+    check(status, "lstm")

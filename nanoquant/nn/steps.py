@@ -121,16 +121,22 @@ class _LSTMSteps(Steps):
 
     gates = 4
 
+    def in_c(self, w: Array) -> bool:
+        """Whether csrc/lstm.c serves: for float32, where it has vectors; a few rows reread weights that leave the cache, and
+        BLAS does that better."""
+        few, large = self.h.shape[1] < 8, w.nbytes > 1 << 18
+        return w.dtype == np.float32 and not (few and large) and in_vectors(requested_isa())
+
     def all_steps(self, p: Array, w: Array) -> None:
-        """float32 goes through csrc/lstm.c, where that has vectors."""
-        if p.dtype != np.float32 or not in_vectors(requested_isa()):
-            super().all_steps(p, w)
-        else:
+        """See `Steps`."""
+        if self.in_c(w):
             lstm.run(p, self.h, self.c, np.ascontiguousarray(w.T), self.reverse)
+        else:
+            super().all_steps(p, w)
 
     def all_back(self, g: Array, dh: Array, dc: Array, dp: Array, w: Array) -> Array:
-        """See `all_steps`."""
-        if dp.dtype != np.float32 or not in_vectors(requested_isa()):
+        """See `Steps`."""
+        if not self.in_c(w):
             return super().all_back(g, dh, dc, dp, w)
         gates = self.kept[self.turn]
         lstm.run(gates, self.h, self.c, w, self.reverse, dy=np.ascontiguousarray(g), dh=dh, dc=dc, dp=dp)

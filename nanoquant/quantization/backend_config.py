@@ -24,7 +24,7 @@ from ..nn.quantized.weighted import Weighted
 from ..observers import PlaceholderObserver
 from ..scheme import QDType, QScheme, qint8, quint8
 from .fusion import PATTERNS
-from .mappings import QAT, STATIC
+from .mappings import DYNAMIC, QAT, STATIC
 from .qconfig import QConfig, QConfigError
 from .stubs import DeQuantStub, QuantStub
 
@@ -298,7 +298,9 @@ def backend_config_of(engine: str) -> BackendConfig:
         BackendPatternConfig(DeQuantStub, _UNOBSERVED, [DTypeConfig(x, _FLOAT) for x in _ACTIVATIONS]),
     ]
     backend = BackendConfig(engine).set_backend_pattern_configs(configs)
-    backend.patterns[nn.Linear].add_dtype_config(DTypeConfig(_DYNAMIC, _FLOAT, weight, _FLOAT, is_dynamic=True))
+    for kind in DYNAMIC:
+        config = backend.patterns.setdefault(kind, BackendPatternConfig(kind))
+        config.add_dtype_config(DTypeConfig(_DYNAMIC, _FLOAT, weight, _FLOAT, is_dynamic=True))
     return backend
 
 

@@ -62,7 +62,8 @@ QAT: Mapping = {
 }
 
 # float module -> its twin with int8 weights and float activations
-DYNAMIC: Mapping = {nn.Linear: quantized.dynamic.Linear}
+RECURRENT = _twins("LSTM GRU RNN LSTMCell GRUCell RNNCell", nn, quantized.dynamic)
+DYNAMIC: Mapping = _twins("Linear", nn, quantized.dynamic) | RECURRENT
 
 # Modules that compute in float only: with a qconfig of their own they cannot be honoured. What is in no table (pools,
 # ReLU, Flatten, Dropout, Identity) takes integers as they are.

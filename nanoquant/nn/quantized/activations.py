@@ -1,6 +1,6 @@
 """Activations between integers, as layers: one table of what becomes of which.
 
-Before: `functional`. After: `dynamic`.
+Before: `functional`. After: `nanoquant.nn.quantized.dynamic`.
 """
 
 from __future__ import annotations

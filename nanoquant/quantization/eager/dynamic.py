@@ -12,8 +12,8 @@ from ...kernels.engine import quantized as engine
 from ...module import Module
 from ...scheme import QDType, qint8
 from ..backend_config import backend_config_of, check_qconfig
-from ..mappings import DYNAMIC, Mapping
-from ..presets import default_dynamic_qconfig
+from ..mappings import DYNAMIC, RECURRENT, Mapping
+from ..presets import default_dynamic_qconfig, per_channel_dynamic_qconfig
 from ..qconfig import QConfig, QConfigError
 from ..qconfig_mapping import QConfigMapping, propagate_qconfig_
 from .convert import without_qconfigs
@@ -32,21 +32,24 @@ def quantize_dynamic(
     """Exchanges layers for twins with int8 weights; no calibration, no stubs.
 
     qconfig_spec: types or paths of the modules to exchange, as a set, as a dict to qconfigs (None: not this one), or a
-    QConfigMapping; by default every Linear, with `default_dynamic_qconfig`. A path wins over a type, a module's own
-    `qconfig` over both. dtype: of the weights; qint8. Returns a new model, unless inplace.
+    QConfigMapping; by default every Linear and recurrent layer. Without a qconfig, recurrent layers get
+    `per_channel_dynamic_qconfig` (torch: one scale, which costs LSTMs accuracy), the others `default_dynamic_qconfig`. A path
+    wins over a type, a module's own `qconfig` over both. dtype: of the weights; qint8. Returns a new model, unless inplace.
 
     Raises QConfigError for a type without dynamic twin, a path without such a module, and a qconfig that is not dynamic.
 
     >>> from nanoquant import nn
     >>> quantize_dynamic(nn.Sequential(nn.Linear(2, 3)), {nn.Conv2d})
     Traceback (most recent call last):
-    nanoquant.quantization.qconfig.QConfigError: Conv2d has no dynamic twin; these have: Linear
+    nanoquant.quantization.qconfig.QConfigError: Conv2d has no dynamic twin; these have: Linear, LSTM, GRU, RNN, LSTMCell, \
+GRUCell, RNNCell
     """
     if dtype != qint8:
         raise QConfigError(f"dynamic quantization has qint8 weights; got {dtype!r}")
     table = DYNAMIC if mapping is None else mapping
     if not isinstance(qconfig_spec, dict | QConfigMapping):
-        qconfig_spec = dict.fromkeys(table if qconfig_spec is None else qconfig_spec, default_dynamic_qconfig)
+        kinds = table if qconfig_spec is None else qconfig_spec
+        qconfig_spec = {k: per_channel_dynamic_qconfig if k in RECURRENT else default_dynamic_qconfig for k in kinds}
     chosen = QConfigMapping.from_flat(qconfig_spec) if isinstance(qconfig_spec, dict) else qconfig_spec
     chosen.check(model)
     targets = [{kind} for kind, qconfig in chosen.object_type_qconfigs.items() if qconfig is not None]

@@ -1,6 +1,6 @@
 """Layers with int8 weights and float activations, which are quantized for each call by the range they have.
 
-Before: `activations`. After: `nanoquant.ops`.
+Before: `nanoquant.nn.quantized`. After: `recurrent`.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ...autograd.tensor import Tensor
-from ...kernels import dynamic
-from ...kernels.packed import PackedWeights
-from ...numerics import Profile
-from ...qtensor import without_gradient
-from ..layer import take_float
-from .linear import pack_linear
-from .weighted import Weighted, quantize_weights
+from ....autograd.tensor import Tensor
+from ....kernels import dynamic
+from ....kernels.packed import PackedWeights
+from ....numerics import Profile
+from ....qtensor import without_gradient
+from ...layer import take_float
+from ..linear import pack_linear
+from ..weighted import Weighted, quantize_weights
 
 
 def linear_dynamic(x: Any, packed: PackedWeights, reduce_range: bool, relu: bool = False) -> Any:
