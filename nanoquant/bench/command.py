@@ -72,7 +72,7 @@ def add(commands: Any) -> None:
         command.add_argument("--rounds", type=int, default=20, choices=range(1, 10_000), metavar="N", help="default 20")
         command.add_argument("--quick", action="store_true", help="3 rounds, fewer rows")
         command.add_argument("--json", action="store_true", help="print JSON")
-        command.set_defaults(run=module.run)  # type: ignore[attr-defined]
+        command.set_defaults(run=module.run)
 
 
 @contextmanager
