@@ -178,7 +178,7 @@ void nq_gemm_run(const nq_gemm *g) {
         nq_spread_pattern(p, plan_.spread);
     const int64_t all_strips = (int64_t)p->blocks * p->strips;
     plan_.in_series = plan_.isa->series_rows[1] && g->epilogue->narrow && !p->zero_point && !p->spread &&
-                      p->quads >= NQ_SERIES_QUADS && g->out_size[2] >= LONG_LINE;
+                      p->taps > 0 && p->quads >= NQ_SERIES_QUADS && g->out_size[2] >= LONG_LINE;
     int64_t widest = plan_.in_series ? NQ_SERIES_STRIPS : NQ_MAX_STRIPS;
     while (plan_.isa->max_rows[widest] == 0 || (widest > 1 && widest * p->weight_bytes > PANEL_BYTES * all_strips))
         widest--;

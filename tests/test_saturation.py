@@ -136,9 +136,11 @@ def by_definition(packed: PackedWeights, arrays: dict[str, Any], layer: Layer) -
                 taps.append([*itertools.chain(*pixel)])
         if spread and 3 * quads(own) <= 2 * quads(taps):
             taps = own
-        elif merged == layer.groups and not layer.transposed and len(taps) > 1:  # few channels: the runs are joined
-            together = [[*itertools.chain(*taps)]]
-            if (quads(taps) - quads(together)) * -(-out // 16) > sum(-(-len(tap) // 16) for tap in taps):
+        elif not layer.transposed and merged == layer.groups and inputs * merged < 4 and whole_lines and len(taps) <= 8:
+            channels, count = inputs * merged, len(line)  # few: lines are interleaved, pixel by pixel
+            together = [[w for x in range(count) for tap in taps for w in tap[x * channels : (x + 1) * channels]]]
+            saved = 2 * (quads(taps) - quads(together)) * -(-out // 16)
+            if len(taps) * count > 1 and saved > len(taps) * layer.stride[-1]:
                 taps = together
         result[o] += [w for tap in taps for w in tap + [0] * (-len(tap) % 4)]
     return result
