@@ -51,14 +51,14 @@ static int is_sane(const nq_lstm *s, int64_t *size) {
 
 nq_status nq_lstm_dynamic(const nq_lstm *s, const nq_dynamic *hh, float *sums, void *workspace, int64_t workspace_bytes) {
     int64_t size;
-    if (!is_sane(s, &size) || hh->rows != s->batch || hh->packed->shape.in_channels != s->hidden ||
-        hh->packed->shape.out_channels != 4 * s->hidden)
+    if (!is_sane(s, &size) || hh->layer->size[2] != s->batch || hh->layer->packed->shape.in_channels != s->hidden ||
+        hh->layer->packed->shape.out_channels != 4 * s->hidden)
         return NQ_BAD_ARGUMENT;
     const nq_rows *kernels = nq_find_isa(s->isa)->rows;
     const int64_t H = s->hidden, state = s->batch * H;
     for (int64_t t = 0; t < s->steps; t++) {
         float *p = s->gates + 4 * visited(s, t) * state, *h = s->h + t * state, *c = s->c + t * state;
-        const nq_status status = nq_linear_dynamic(hh, h, sums, workspace, workspace_bytes);
+        const nq_status status = nq_run_dynamic(hh, h, sums, workspace, workspace_bytes);
         if (status != NQ_OK)
             return status;
         for (int64_t n = 0; n < 4 * state; n++)

@@ -237,17 +237,50 @@ typedef struct {
 int64_t nq_conv_workspace(const nq_layer *layer);                /* bytes; -1 on impossible sizes */
 nq_status nq_conv(const nq_layer *layer, const void *x, void *y, void *workspace, int64_t workspace_bytes);
 
-/* A linear layer on floats: x [rows][in_channels] is quantized to 0 .. quant_max with one scale, that of its range; y:
- * [rows][out_channels]. Of the binding, x's type, scale and zero point are not read; y's type is NQ_F32. */
+/* A layer on floats, which are quantized to 0 .. quant_max by the dynamic rule (section 5): with one scale, or with one for
+ * each image, or, of a linear layer, for each row. The layer's epilogue is bound for x of scale 1 and zero point 1 and y of
+ * NQ_F32. x: [batch][size][in_channels], or [batch][in_channels][size] if channels_first; y: as nq_conv's. */
+typedef enum { NQ_ONE_SCALE, NQ_SCALE_PER_IMAGE, NQ_SCALE_PER_ROW } nq_scales;
 typedef struct {
-    const nq_packed *packed;
-    const nq_binding *binding;
-    int32_t rows, quant_max;
+    const nq_layer *layer;
+    int32_t profile, quant_max, scales, channels_first;
+    float least, greatest;               /* of the weights' scales */
 } nq_dynamic;
 
-int64_t nq_linear_dynamic_workspace(const nq_dynamic *dynamic);          /* bytes; -1 on impossible sizes */
-nq_status nq_linear_dynamic(const nq_dynamic *dynamic, const float *x, float *y, void *workspace,
-                            int64_t workspace_bytes);
+int64_t nq_dynamic_workspace(const nq_dynamic *dynamic);                 /* bytes; -1 on impossible sizes */
+nq_status nq_run_dynamic(const nq_dynamic *dynamic, const float *x, float *y, void *workspace, int64_t workspace_bytes);
+
+/* A linear layer on floats whose weights have 4 or 8 bits, and a scale for each run of `group` inputs, a multiple of 16 (weights.c).
+ * q: [out_features][in_features], 0 .. 2^bits - 1; scale: [out_features][groups]; zero_point: alike if asymmetric, else all are
+ * 2^(bits - 1). packed: the caller's, 64-byte aligned; the same on every instruction set. */
+typedef struct {
+    int32_t isa, bits, group, asymmetric;
+    int64_t in_features, out_features;
+    void *packed;
+} nq_weights;
+int64_t nq_weights_bytes(const nq_weights *weights);                     /* -1 on impossible sizes */
+nq_status nq_weights_pack(const nq_weights *weights, const uint8_t *q, const float *scale, const uint8_t *zero_point);
+int64_t nq_weights_workspace(const nq_weights *weights, int64_t rows);
+/* x: [rows][in_features]; bias: [out_features] or NULL; y: [rows][out_features]. */
+nq_status nq_weights_linear(const nq_weights *weights, int64_t rows, const float *x, const float *bias, float *y,
+                            void *workspace, int64_t workspace_bytes);
+
+/* A table of which row r means scale[r] q + offset[r]: q of 8 bits, or of 4, two in a byte (embedding.c). */
+typedef struct {
+    int32_t isa, bits;
+    int64_t rows, columns;
+    const uint8_t *values;
+    const float *scale, *offset;
+} nq_table;
+
+/* Bag b holds index[starts[b]] .. index[starts[b + 1] - 1]. factor: one for each index, or NULL. mean: divide by the bag's size. */
+typedef struct {
+    int64_t count;
+    const int64_t *starts, *index;
+    const float *factor;
+    int32_t mean;
+} nq_bags;
+nq_status nq_sum_bags(const nq_table *table, const nq_bags *bags, float *y);     /* y: [count][columns] */
 
 /* ---- 9. Training ------------------------------------------------------------------------------------------------- */
 
@@ -303,7 +336,7 @@ typedef struct {
     float *dh, *dc, *dp;                 /* [batch][H], of the last h but by dy and c, then of the first; [steps][batch][4 H] */
 } nq_lstm;
 nq_status nq_lstm_run(const nq_lstm *lstm, int backward);
-/* Forward, with W_hh h + b_hh by nq_linear_dynamic, into sums [batch][4 H], at every step. w is not read. */
+/* Forward, with W_hh h + b_hh by nq_run_dynamic, into sums [batch][4 H], at every step. w is not read. */
 nq_status nq_lstm_dynamic(const nq_lstm *lstm, const nq_dynamic *hh, float *sums, void *workspace, int64_t workspace_bytes);
 
 /* Rows of channels, [rows][channels]; vectors have `channels` entries. For each block of NQ_SUM_ROWS rows (the last may be

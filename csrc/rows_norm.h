@@ -133,13 +133,14 @@ static int range(const float *x, int64_t count, float *low, float *high) {
 }
 
 /* The includer's table. */
-#define NQ_ROWS(REQUANTIZE, LOOK_UP)                                                                                   \
+#define NQ_ROWS(REQUANTIZE, LOOK_UP, WEIGHTS)                                                                          \
     {                                                                                                                  \
         .quantize = quantize, .dequantize = dequantize,                                                                \
         .point = {REQUANTIZE, add, mul, scale_shift, clamp, LOOK_UP}, .max_window = max_window,                        \
         .average_window = average_window, .softmax = softmax, .layer_norm = layer_norm, .range = range,                \
         .sum_bytes = sum_bytes, .multiply = multiply, .lstm_step = lstm_step, .lstm_step_back = lstm_step_back,        \
-        .fake = fake_quantize, .fake_back = fake_quantize_back                                                         \
+        .fake = fake_quantize, .fake_back = fake_quantize_back, .rescale = rescale, .finish_row = finish_row,          \
+        .weights = WEIGHTS, .add_row = add_row                                                                         \
     }
 
 #endif

@@ -217,6 +217,24 @@ typedef struct {
     float scale, inv_scale, low, high;
 } nq_fake;
 
+/* A scale chosen at run time: x_scale of the bytes; mul, pre: what the epilogue multiplies by (nq_form). */
+typedef struct {
+    float x_scale, mul, pre;
+    int32_t zero_point;
+} nq_scaling;
+
+/* One strip of weights.c, for one row or NQ_WEIGHT_ROWS. words: of 4 bytes, in a group, for each output. a, scale, sum: of the
+ * first row; those of the next follow after a_stride bytes, and `groups` numbers. */
+enum { NQ_WEIGHT_ROWS = 4 };
+typedef struct {
+    const uint8_t *blocks;
+    int64_t block_bytes, head_bytes, groups, words, rows, a_stride;
+    int32_t bits, asymmetric;
+    const int8_t *a;
+    const float *scale, *bias;           /* bias: [NQ_STRIP] */
+    const int32_t *sum;
+} nq_strip_of_weights;
+
 /* rows*.h */
 typedef struct {
     int (*quantize)(const float *x, int64_t count, const nq_target *t, uint8_t *q);      /* 1: x holds a NaN */
@@ -235,6 +253,10 @@ typedef struct {
     int (*fake_back)(const float *x, const float *g, int64_t count, const nq_fake *f, float *dx);
     void (*lstm_step)(float *const at[], int64_t size);                                     /* rows_lstm.h */
     void (*lstm_step_back)(float *const at[], int64_t size);
+    void (*rescale)(const nq_epilogue *e, const nq_scaling *s, int64_t count, int32_t *init, float *mul);    /* rows_dynamic.h */
+    void (*finish_row)(const nq_epilogue *e, const nq_scaling *s, int64_t count, float *y);
+    void (*weights)(const nq_strip_of_weights *s, float y[][NQ_STRIP]);                     /* rows_weights.h */
+    void (*add_row)(const uint8_t *q, int64_t count, int bits, float scale, float offset, float *y);
 } nq_rows;
 
 /* One way to multiply bytes in registers alone: runs its instructions `rounds` times, returns the multiply-adds done. */

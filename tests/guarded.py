@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import itertools
 import math
 import mmap
 import sys
@@ -19,8 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from nanoquant.kernels import elementwise, native
-from nanoquant.kernels.dynamic import linear_dynamic
+from nanoquant.kernels import dynamic, elementwise, native
 from nanoquant.kernels.elementwise import operation, pooling
 from nanoquant.kernels.grid import Grid
 from nanoquant.kernels.packed import Input, Output, PackedWeights
@@ -104,7 +104,7 @@ def run_convolutions(isa: int, at_end: bool) -> int:
             kernel = (int(g.choice([3, 5])),) * axes
         elif g.integers(3) == 0:
             groups, inputs, outputs = (int(g.choice(n)) for n in ([2, 4, 8, 12], [2, 3, 4, 8, 12, 16], [2, 4, 8, 16]))
-        padding, stride = tuple(int(p) for p in g.integers(0, 2, axes)), tuple(int(s) for s in g.integers(1, 3, axes))
+        padding, stride = tuple(int(p) for p in g.integers(0, 2, axes)), tuple(int(s) for s in g.integers(1, 4, axes))
         dilation = tuple(int(d) for d in g.integers(1, 3, axes))
         w = g.integers(-128, 128, (groups * outputs, inputs, *kernel)).astype(np.int8)
         zero_point = np.int64(g.choice([0, 5]))
@@ -196,22 +196,34 @@ def run_pointwise(isa: int, at_end: bool) -> int:
 
 
 def run_dynamic(isa: int, at_end: bool) -> int:
-    """Linear layers on floats, the tables of their epilogue in the workspace."""
+    """Layers on floats, the tables of their epilogues in the workspace."""
     lib, ffi, g, calls = native.lib, native.ffi, np.random.default_rng(0), 0
-    for rows, inputs, outputs in ((1, 1, 1), (1, 64, 17), (5, 67, 33), (13, 3, 65)):
-        w = g.integers(-128, 128, (outputs, inputs, 1, 1)).astype(np.int8)
-        packed = PackedWeights(w, np.float32(0.01), np.int64(g.choice([0, 5])))
-        real = g.standard_normal((rows, inputs)).astype(np.float32)
-        x, y = Guarded(real, at_end), Guarded(np.zeros((rows, outputs), np.float32), at_end)
-        binding = packed.binding(Grid(1.0, 0), Output())
-        struct = ffi.new("nq_dynamic *", (packed.pack(isa).struct, binding, rows, 255))
-        needed = lib.nq_linear_dynamic_workspace(struct)
+    name = native.isa_names()[isa]
+    cases: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
+        ((rows, inputs), (outputs, inputs, 1, 1), {})
+        for rows, inputs, outputs in ((1, 1, 1), (1, 64, 17), (5, 67, 33), (13, 3, 65))
+    ]
+    cases += [((2, 3, 5, 7), (17, 3, 3, 3), {"padding": 1}), ((3, 6, 4, 4), (6, 1, 3, 3), {"groups": 6})]
+    cases += [((2, 3, 5), (4, 3, 2), {"transposed": True, "stride": 2})]
+    for (shape, kernel, options), per_row in itertools.product(cases, (False, True)):
+        w = g.integers(-128, 128, kernel).astype(np.int8)
+        packed = PackedWeights(w, np.float32(0.01), np.int64(g.choice([0, 5])), **options)
+        real = g.standard_normal(shape).astype(np.float32)
+        kind: dynamic.Kind = "linear" if len(shape) == 2 else "conv"
+        expected = dynamic.run(packed, kind, real, 255, False, per_row, name)
+        x, y = Guarded(real, at_end), Guarded(np.zeros(expected.shape, np.float32), at_end)
+        last = shape if kind == "linear" else (shape[0], *shape[2:], shape[1])
+        call = dynamic.prepared(packed, kind, last, 255, False, per_row, kind == "conv", name)
+        needed = call.workspace
         place = Guarded(np.zeros(needed, np.uint8), at_end, alignment=64)
         pointers = (ffi.cast(t, a.array.ctypes.data) for t, a in (("float *", x), ("float *", y), ("void *", place)))
-        arguments = (struct, *pointers)
-        assert lib.nq_linear_dynamic(*arguments, needed - 1) == lib.NQ_WORKSPACE
-        assert lib.nq_linear_dynamic(*arguments, needed) == lib.NQ_OK
-        assert np.array_equal(y.array, linear_dynamic(packed, real, 255, isa=native.isa_names()[isa]))
+        arguments = (call.struct, *pointers)
+        assert lib.nq_run_dynamic(*arguments, needed - 1) == lib.NQ_WORKSPACE
+        assert lib.nq_run_dynamic(*arguments, needed) == lib.NQ_OK
+        result = (
+            y.array if kind == "linear" else np.moveaxis(y.array.reshape(np.moveaxis(expected, 1, -1).shape), -1, 1)
+        )
+        assert np.array_equal(result, expected)
         for guarded in (x, y, place):
             guarded.close()
         calls += 1

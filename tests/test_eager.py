@@ -453,7 +453,7 @@ def test_backward_through_int8_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("spec", "error", "message"),
     [
-        ({nn.Conv2d}, QConfigError, "Conv2d has no dynamic twin; these have: Linear"),
+        ({nn.Sigmoid}, QConfigError, "Sigmoid has no dynamic twin; these have: Linear"),
         ({"1"}, QConfigError, "ReLU has no dynamic twin"),
         ({"fc"}, QConfigError, "set_module_name: the model has no 'fc'; nearest: 1, 0"),
     ],
@@ -461,8 +461,8 @@ def test_backward_through_int8_is_an_error() -> None:
 def test_dynamic_specs_are_checked(spec: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         quantization.quantize_dynamic(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), spec)
-    with pytest.raises(QConfigError, match="has qint8 weights"):
-        quantization.quantize_dynamic(nn.Sequential(nn.Linear(2, 2)), dtype=nq.quint8)
+    with pytest.raises(QConfigError, match="weights are qint8, float16, quint8 or quint4; got"):
+        quantization.quantize_dynamic(nn.Sequential(nn.Linear(2, 2)), dtype=nq.qint32)
 
 
 def test_weights_that_no_kernel_takes_are_refused_at_prepare_and_at_convert() -> None:

@@ -24,8 +24,7 @@ from processes import run_python
 from strategies import Layer
 
 from nanoquant import numerics, qparams
-from nanoquant.kernels import native, reference
-from nanoquant.kernels.dynamic import linear_dynamic
+from nanoquant.kernels import dynamic, native, reference
 from nanoquant.kernels.grid import Grid
 from nanoquant.kernels.packed import Input, Output, PackedWeights
 from nanoquant.numerics import Profile
@@ -89,7 +88,16 @@ def compare(layer: Layer, profiles: Iterable[Profile], outputs: list[Output]) ->
                     raise AssertionError(f"{isa}, {profile}, {wanted}: {got[at]} at {at}, expected {expected[at]}")
 
 
+# one column of weights and stride 3: two thirds of the phases have no tap at all
+NO_TAPS = Layer(
+    seed=0, batch=2, size=(5, 5), groups=3, inputs=16, outputs=3, kernel=(2, 1), stride=(1, 3), padding=(2, 0),
+    dilation=(2, 2), extreme=False, signed=True, asymmetric=False, per_channel=True, bias=False, relu=True, transposed=True,
+    output_padding=(2, 2),
+)  # fmt: skip
+
+
 @given(strategies.layers())
+@example(NO_TAPS)
 def test_convolutions(layer: Layer) -> None:
     compare(layer, Profile, OUTPUTS)
 
@@ -521,30 +529,65 @@ def test_the_library_refuses_what_python_would_not_send() -> None:
     assert lib.nq_pack_sizes(inner.struct) == lib.NQ_BAD_ARGUMENT
 
 
+def dynamic_parts(packed: PackedWeights, x: Any, quant_max: int, relu: bool) -> Any:
+    """A layer on floats by its parts: range, dynamic rule, quantization, and the product on ref. x: channels last."""
+    s, zero = qparams.choose_dynamic_qparams(float(x.min()), float(x.max()), 0, quant_max)
+    q = np.clip(np.rint(x * (np.float32(1) / np.float32(s))) + zero, 0, quant_max).astype(np.uint8)
+    used = numerics.twice_inverted(s) if packed.profile is Profile.onednn else np.float32(s)
+    layer = packed.linear if x.ndim == 2 else packed.conv
+    return layer(q, Grid(float(used), int(zero)), Output(relu=relu), isa="ref")
+
+
 def test_a_dynamic_layer_is_its_parts(isa: str) -> None:
-    """Range, dynamic rule, quantization, product: each by its specification, or on ref; the layer by one call."""
+    """By one call, with one scale or with one for each row: then each row is a layer's whole input."""
     g = np.random.default_rng(0)
     for rows, inputs, outputs in ((1, 1, 1), (1, 64, 10), (3, 67, 33), (7, 130, 65), (40, 16, 130)):
         for profile in Profile:
             w = g.integers(-128, 128, (outputs, inputs, 1, 1)).astype(np.int8)
             scale, zero_point = np.float32(g.uniform(0.01, 0.1, outputs)), g.integers(-3, 4, outputs) * (rows % 2)
             packed = PackedWeights(w, scale, zero_point, g.normal(size=outputs).astype(np.float32), profile=profile)
-            x = (g.normal(size=(rows, inputs)) * 10.0 ** g.integers(-6, 6)).astype(np.float32)
+            x = (g.normal(size=(rows, inputs)) * 10.0 ** g.integers(-6, 6, (rows, 1))).astype(np.float32)
             for quant_max, relu in ((255, False), (127, True)):
-                s, zero = qparams.choose_dynamic_qparams(float(x.min()), float(x.max()), 0, quant_max)
-                steps = np.rint(x * (np.float32(1) / np.float32(s))) + zero
-                q = np.clip(steps, 0, quant_max).astype(np.uint8)
-                used = numerics.twice_inverted(s) if profile is Profile.onednn else np.float32(s)
-                expected = packed.linear(q, Grid(float(used), int(zero)), Output(relu=relu), isa="ref")
+                whole = dynamic_parts(packed, x, quant_max, relu)
+                apart = np.concatenate([dynamic_parts(packed, row[None], quant_max, relu) for row in x])
                 for _ in range(2):  # the second call is the one kept
-                    assert np.array_equal(linear_dynamic(packed, x, quant_max, relu, isa), expected)
+                    assert np.array_equal(dynamic.run(packed, "linear", x, quant_max, relu, isa=isa), whole)
+                    assert np.array_equal(dynamic.run(packed, "linear", x, quant_max, relu, True, isa), apart)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "size", "options"),
+    [
+        ((7, 3, 3), (9,), {"stride": 2, "padding": 1}),
+        ((17, 3, 3, 3), (6, 7), {"padding": (1, 2)}),
+        ((32, 1, 3, 3), (8, 9), {"groups": 32, "padding": 1}),
+        ((4, 5, 2, 3, 1), (3, 6, 5), {"dilation": 2}),
+        ((6, 4, 3, 3), (4, 5), {"transposed": True, "stride": 2, "padding": 1, "output_padding": 1}),
+    ],
+)
+def test_a_dynamic_convolution_is_its_parts(isa: str, kernel: Any, size: Any, options: Any) -> None:
+    g = np.random.default_rng(1)
+    groups = options.get("groups", 1)
+    for zero_point in (0, 3):
+        w = g.integers(-127, 128, kernel).astype(np.int8)
+        packed = PackedWeights(
+            w, np.float32(g.uniform(0.01, 0.1, kernel[0])), np.full(kernel[0], zero_point), **options
+        )
+        spread = np.reshape([1, 30, 0.1], (3, *(1,) * (1 + len(size))))
+        x = (g.normal(size=(3, kernel[1] * groups, *size)) * spread).astype(np.float32)
+        last = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+        whole = np.moveaxis(dynamic_parts(packed, last, 127, False), -1, 1)
+        apart = np.concatenate([dynamic_parts(packed, image[None], 127, False) for image in last])
+        for memory in (x, np.moveaxis(last, -1, 1)):  # channels first, and last
+            assert np.array_equal(dynamic.run(packed, "conv", memory, 127, isa=isa), whole)
+            assert np.array_equal(dynamic.run(packed, "conv", memory, 127, False, True, isa), np.moveaxis(apart, -1, 1))
 
 
 def test_a_dynamic_layer_says_what_is_wrong() -> None:
     packed = PackedWeights(np.ones((2, 3, 1, 1), np.int8), np.float32([1, 1e-36]), np.zeros(2, np.int64))
     with pytest.raises(ValueError, match=r"shape \(1, 3\) holds NaN or infinity"):
-        linear_dynamic(packed, np.float32([[1, np.inf, 0]]), 255)
+        dynamic.run(packed, "linear", np.float32([[1, np.inf, 0]]), 255)
     with pytest.raises(ValueError, match="channel 1"):
-        linear_dynamic(packed, np.float32([[1e-3, 0, 0]]), 255)
+        dynamic.run(packed, "linear", np.float32([[1e-3, 0, 0]]), 255)
     with pytest.raises(ValueError, match="3 input features; got an input with 4"):
-        linear_dynamic(packed, np.ones((1, 4), np.float32), 255)
+        dynamic.run(packed, "linear", np.ones((1, 4), np.float32), 255)

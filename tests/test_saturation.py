@@ -136,7 +136,7 @@ def by_definition(packed: PackedWeights, arrays: dict[str, Any], layer: Layer) -
                 taps.append([*itertools.chain(*pixel)])
         if spread and 3 * quads(own) <= 2 * quads(taps):
             taps = own
-        elif not layer.transposed and merged == layer.groups and inputs * merged < 4 and whole_lines and len(taps) <= 8:
+        elif not layer.transposed and merged == layer.groups and inputs * merged < 4 and whole_lines and len(taps) <= 9:
             channels, count = inputs * merged, len(line)  # few: lines are interleaved, pixel by pixel
             together = [[w for x in range(count) for tap in taps for w in tap[x * channels : (x + 1) * channels]]]
             saved = 2 * (quads(taps) - quads(together)) * -(-out // 16)

@@ -36,6 +36,7 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "MovingAveragePerChannelMinMaxObserver": ("channel", {"ch_axis": 1}),
     "PerChannelHistogramObserver": ("channel", {"ch_axis": 1}),
     "PerGroupMinMaxObserver": ("group", {"group_size": 4}),
+    "MovingAveragePerGroupMinMaxObserver": ("group", {"group_size": 4}),
     "PerTokenMinMaxObserver": ("token", {}),
 }
 NO_CLIPPING = [name for name in ROWS if "MinMax" in name or "Percentile" in name]

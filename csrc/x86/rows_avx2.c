@@ -16,9 +16,11 @@ BEGIN_TARGET("avx2,fma")
 #include "../rows_product.h"
 #include "../rows_lstm.h"
 #include "../rows_fake.h"
+#include "../rows_weights.h"
+#include "../rows_dynamic.h"
 #include "../stream.h"
 END_TARGET
 
-const nq_rows nq_rows_avx2 = NQ_ROWS(requantize, look_up);
+const nq_rows nq_rows_avx2 = NQ_ROWS(requantize, look_up, weights);
 
 #endif

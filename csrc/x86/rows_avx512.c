@@ -19,6 +19,8 @@ BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq")
 #include "../rows_product.h"
 #include "../rows_lstm.h"
 #include "../rows_fake.h"
+#include "../rows_weights.h"
+#include "../rows_dynamic.h"
 #include "../stream.h"
 END_TARGET
 
@@ -65,7 +67,7 @@ static void requantize_fast(const nq_point *p, const nq_area *r) {
         requantize(p, r);
 }
 
-const nq_rows nq_rows_avx512 = NQ_ROWS(requantize, look_up);
-const nq_rows nq_rows_avx512vnni = NQ_ROWS(requantize_fast, look_up_fast);
+const nq_rows nq_rows_avx512 = NQ_ROWS(requantize, look_up, weights);
+const nq_rows nq_rows_avx512vnni = NQ_ROWS(requantize_fast, look_up_fast, nq_weights_avx512vnni);
 
 #endif

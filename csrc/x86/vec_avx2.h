@@ -46,6 +46,15 @@ INLINE vb lesser_bytes(vb a, vb b) { return (vb)_mm256_min_epu8((__m256i)a, (__m
 INLINE vb greater_bytes(vb a, vb b) { return (vb)_mm256_max_epu8((__m256i)a, (__m256i)b); }
 INLINE vi add_bytes(vi sum, vb x) { return sum + (vi)_mm256_sad_epu8((__m256i)x, _mm256_setzero_si256()); }
 
+/* u4 s8 + u4 s8 fits int16, and so does |s8| s8 + |s8| s8. */
+#define BYTES_FROM(bits) ((bits) == 8 ? 128 : 0)
+INLINE vi dot4(vi acc, vi q, int32_t four, const int bits) {
+    const __m256i a = _mm256_set1_epi32(four), s = _mm256_xor_si256((__m256i)q, _mm256_set1_epi8((char)0x80));
+    const __m256i pairs = bits == 4 ? _mm256_maddubs_epi16((__m256i)q, a)
+                                    : _mm256_maddubs_epi16(_mm256_abs_epi8(s), _mm256_sign_epi8(a, s));
+    return acc + (vi)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+}
+
 INLINE vb narrow(const vi x[4], int32_t zero_point) {
     const __m256i zero = _mm256_set1_epi16((int16_t)zero_point);
     __m256i low = _mm256_adds_epi16(_mm256_packs_epi32((__m256i)x[0], (__m256i)x[1]), zero);

@@ -34,6 +34,23 @@ INLINE vb lesser_bytes(vb a, vb b) { return (vb)_mm512_min_epu8((__m512i)a, (__m
 INLINE vb greater_bytes(vb a, vb b) { return (vb)_mm512_max_epu8((__m512i)a, (__m512i)b); }
 INLINE vi add_bytes(vi sum, vb x) { return sum + (vi)_mm512_sad_epu8((__m512i)x, _mm512_setzero_si512()); }
 
+/* As in vec_avx2.h, but where there is an instruction. */
+#if defined(DOT_BY_VNNI)
+#define BYTES_FROM(bits) 0
+INLINE vi dot4(vi acc, vi q, int32_t four, const int bits) {
+    (void)bits;
+    return (vi)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)q, _mm512_set1_epi32(four));
+}
+#else
+#define BYTES_FROM(bits) ((bits) == 8 ? 128 : 0)
+INLINE vi dot4(vi acc, vi q, int32_t four, const int bits) {
+    const __m512i a = _mm512_set1_epi32(four), s = _mm512_xor_si512((__m512i)q, _mm512_set1_epi8((char)0x80));
+    const __m512i turned = _mm512_mask_sub_epi8(a, _mm512_movepi8_mask(s), _mm512_setzero_si512(), a);
+    const __m512i pairs = bits == 4 ? _mm512_maddubs_epi16((__m512i)q, a) : _mm512_maddubs_epi16(_mm512_abs_epi8(s), turned);
+    return acc + (vi)_mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
+}
+#endif
+
 INLINE vb narrow(const vi x[4], int32_t zero_point) {
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     const __m512i zero = _mm512_set1_epi16((int16_t)zero_point);

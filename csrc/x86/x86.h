@@ -35,6 +35,7 @@ INLINE int met_invalid(void) {
 nq_dwkernel nq_dwconv_32_avx512vl, nq_windows_32_avx512vl;
 nq_multiplier nq_multiply_words_avx2, nq_multiply_bytes_avx2, nq_multiply_words_avx512bw, nq_multiply_bytes_avx512bw,
     nq_multiply_avxvnni, nq_multiply_avx512vl, nq_multiply_avx512vnni;
+void nq_weights_avx512vnni(const nq_strip_of_weights *s, float y[][NQ_STRIP]);
 nq_interleaver nq_interleave_avx2;
 nq_streamer nq_stream_avx2, nq_stream_avx512;
 

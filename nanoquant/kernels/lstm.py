@@ -40,18 +40,20 @@ def run(gates: Floats, h: Floats, c: Floats, w: Floats, reverse: bool, **backwar
     check(lib.nq_lstm_run(ffi.new("nq_lstm *", given), bool(backward)), "lstm")
 
 
-def run_dynamic(gates: Floats, h: Floats, c: Floats, packed: PackedWeights, quant_max: int, reverse: bool) -> None:
-    """`run` forward, with W_hh h + b_hh by `dynamic.linear_dynamic` of packed weights: h is quantized at every step."""
+def run_dynamic(
+    gates: Floats, h: Floats, c: Floats, packed: PackedWeights, quant_max: int, reverse: bool, per_row: bool = False
+) -> None:
+    """`run` forward, with W_hh h + b_hh by `dynamic.run` of packed weights: h is quantized at every step."""
     steps, batch, hidden = len(gates), *h.shape[1:]
     if gates.shape != (steps, batch, 4 * hidden) or h.shape != c.shape or h.shape[0] != steps + 1:
         raise ValueError(f"lstm: arrays of {gates.shape}, {h.shape}, {c.shape} do not fit")
     if batch == 0 or steps == 0:
         return
-    struct, needed, _ = prepared(packed, (batch, hidden), quant_max)
+    hh = prepared(packed, "linear", (batch, hidden), quant_max, per_row=per_row)
     sums = np.empty((batch, 4 * hidden), np.float32)
     given = {name: pointer("float[]", array) for name, array in (("gates", gates), ("h", h), ("c", c))}
     given |= {"isa": isa_number(), "reverse": reverse, "steps": steps, "batch": batch, "hidden": hidden}
     status = lib.nq_lstm_dynamic(
-        ffi.new("nq_lstm *", given), struct, pointer("float[]", sums), workspace(needed), needed
+        ffi.new("nq_lstm *", given), hh.struct, pointer("float[]", sums), workspace(hh.workspace), hh.workspace
     )
     check(status, "lstm")

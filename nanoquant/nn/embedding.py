@@ -5,7 +5,6 @@ Before: `loss`. After: `steps`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -45,6 +44,28 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
     return Tensor(np.eye(num_classes if num_classes >= 0 else int(index.max()) + 1, dtype=np.int64)[index])
 
 
+def bags_of(
+    input: Any, rows: int, offsets: Any = None, include_last_offset: bool = False, padding_idx: int | None = None
+) -> tuple[Array, Array, Array]:
+    """(starts, index, kept): bag b holds index[starts[b] : starts[b + 1]], without padding; `kept` are their places in input.
+
+    >>> [a.tolist() for a in bags_of([4, 2, 7], 9, offsets=[0, 2], padding_idx=2)]
+    [[0, 1, 2], [4, 7], [0, 2]]
+    """
+    index = _numbers(input, rows)
+    if (index.ndim == 1) != (offsets is not None) or index.ndim > 2:
+        raise ValueError(f"an EmbeddingBag takes (bags, n), or (n,) with offsets; got {index.shape}, offsets {offsets}")
+    starts = np.arange(len(index)) * index.shape[-1] if offsets is None else np.asarray(offsets)
+    index = index.reshape(-1)
+    starts = starts if include_last_offset else np.append(starts, index.size)
+    if not len(starts) or starts[0] != 0 or (np.diff(starts) < 0).any() or starts[-1] > index.size:
+        raise ValueError(f"offsets must begin with 0 and rise to at most {index.size}; got {offsets}")
+    present = np.ones(index.shape, bool) if padding_idx is None else index != padding_idx % rows
+    present[starts[-1] :] = False
+    kept = np.flatnonzero(present)
+    return np.searchsorted(kept, starts), index[kept], kept
+
+
 def embedding_bag(
     input: Any, weight: Tensor, offsets: Any = None, *, mode: str = "mean", per_sample_weights: Any = None,
     include_last_offset: bool = False, padding_idx: int | None = None,
@@ -54,17 +75,11 @@ def embedding_bag(
     input: (bags, n) integers, or (n,) with offsets, where each bag starts. per_sample_weights: factors of the rows, for
     'sum' only. The row padding_idx counts as absent.
     """
-    index = _numbers(input, weight.shape[0])
     if mode not in ("sum", "mean", "max") or (per_sample_weights is not None and mode != "sum"):
         raise ValueError(f"mode must be 'sum', 'mean' or 'max', and 'sum' with per_sample_weights; got {mode!r}")
-    if (index.ndim == 1) != (offsets is not None):
-        raise ValueError(f"an EmbeddingBag takes (bags, n), or (n,) with offsets; got {index.shape}, offsets {offsets}")
-    starts = np.arange(len(index)) * index.shape[-1] if offsets is None else np.asarray(offsets)
-    starts = starts[:-1] if include_last_offset else starts
-    count, index = len(starts), index.reshape(-1)
-    bag = np.searchsorted(starts, np.arange(index.size), side="right") - 1
-    kept = np.ones(index.shape, bool) if padding_idx is None else index != padding_idx % weight.shape[0]
-    index, bag = index[kept], bag[kept]
+    starts, index, kept = bags_of(input, weight.shape[0], offsets, include_last_offset, padding_idx)
+    count = len(starts) - 1
+    bag = np.repeat(np.arange(count), np.diff(starts))
     rows = apply(TAKE, weight, index=index, axis=0)
     sizes = np.bincount(bag, minlength=count).astype(rows.dtype)[:, np.newaxis]
     if mode == "max":
@@ -76,7 +91,7 @@ def embedding_bag(
         factors = (
             per_sample_weights if isinstance(per_sample_weights, Tensor) else Tensor(np.asarray(per_sample_weights))
         )
-        rows = rows * factors.reshape(-1)[np.flatnonzero(kept)].reshape(-1, 1)
+        rows = rows * factors.reshape(-1)[kept].reshape(-1, 1)
     y = apply(SUM_BAGS, rows, index=bag, count=count)
     return y / np.maximum(sizes, 1) if mode == "mean" else y
 
@@ -93,7 +108,6 @@ class Embedding(Layer):
             [2., 3.]])
     """
 
-    function: Callable[..., Tensor] = staticmethod(embedding)
     shown = "*num_embeddings *embedding_dim padding_idx?"
 
     def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None) -> None:
@@ -104,6 +118,13 @@ class Embedding(Layer):
         if padding_idx is not None:
             table[padding_idx] = 0
         self.weight = Parameter(table)
+
+    def table(self) -> Tensor:
+        """The rows as they are used."""
+        return self.weight
+
+    def forward(self, input: Any) -> Tensor:
+        return embedding(input, self.table(), self.padding_idx)
 
     @classmethod
     def from_pretrained(cls, embeddings: Any, freeze: bool = True, **options: Any) -> Any:
@@ -122,7 +143,7 @@ class EmbeddingBag(Embedding):
             [0., 1.]])
     """
 
-    function, shown = staticmethod(embedding_bag), "*num_embeddings *embedding_dim mode padding_idx?"
+    shown = "*num_embeddings *embedding_dim mode padding_idx?"
 
     def __init__(
         self, num_embeddings: int, embedding_dim: int, *, mode: str = "mean", include_last_offset: bool = False,
@@ -133,6 +154,6 @@ class EmbeddingBag(Embedding):
 
     def forward(self, input: Any, offsets: Any = None, per_sample_weights: Any = None) -> Tensor:
         return embedding_bag(
-            input, self.weight, offsets, mode=self.mode, per_sample_weights=per_sample_weights,
+            input, self.table(), offsets, mode=self.mode, per_sample_weights=per_sample_weights,
             include_last_offset=self.include_last_offset, padding_idx=self.padding_idx,
         )  # fmt: skip

@@ -6,6 +6,7 @@ fusion, what a backend can do, and the eager workflow.
 
 from ..calibration import EntropyObserver as EntropyObserver
 from ..calibration import ExactHistogramObserver as ExactHistogramObserver
+from ..calibration import MovingAveragePerGroupMinMaxObserver as MovingAveragePerGroupMinMaxObserver
 from ..calibration import MSEObserver as MSEObserver
 from ..calibration import PercentileObserver as PercentileObserver
 from ..calibration import PerChannelHistogramObserver as PerChannelHistogramObserver
@@ -104,6 +105,10 @@ from .presets import (
 from .presets import fused_wt_fake_quant_range_neg_127_to_127 as fused_wt_fake_quant_range_neg_127_to_127
 from .presets import get_default_qat_qconfig as get_default_qat_qconfig
 from .presets import get_default_qconfig as get_default_qconfig
+from .presets import int4_weight_only_qat_qconfig as int4_weight_only_qat_qconfig
+from .presets import int4_weight_only_qconfig as int4_weight_only_qconfig
+from .presets import int8_weight_only_qat_qconfig as int8_weight_only_qat_qconfig
+from .presets import int8_weight_only_qconfig as int8_weight_only_qconfig
 from .presets import per_channel_dynamic_qconfig as per_channel_dynamic_qconfig
 from .presets import (
     per_channel_weight_observer_range_neg_127_to_127 as per_channel_weight_observer_range_neg_127_to_127,

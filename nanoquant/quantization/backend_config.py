@@ -22,9 +22,9 @@ from .. import nn
 from ..module import Module
 from ..nn.quantized.weighted import Weighted
 from ..observers import PlaceholderObserver
-from ..scheme import QDType, QScheme, qint8, quint8
+from ..scheme import QDType, QScheme, qint4, qint8, quint4, quint8
 from .fusion import PATTERNS
-from .mappings import DYNAMIC, QAT, STATIC
+from .mappings import DYNAMIC, DYNAMIC_UNASKED, QAT, STATIC, WEIGHT_ONLY
 from .qconfig import QConfig, QConfigError
 from .stubs import DeQuantStub, QuantStub
 
@@ -252,12 +252,11 @@ def check_qconfig(
     possible = [c for c in config.dtype_configs if dynamic is None or bool(c.is_dynamic) == dynamic]
     if not set(fitting) & set(possible):
         weighted = any(c.weight_dtype is not None for c in config.dtype_configs)
-        other = "prepare and convert do" if dynamic else "quantize_dynamic does"
         raise QConfigError(
             f"{path or 'the model'} ({type(module).__name__}): its qconfig asks for activation {_wish(activation)}"
             + (f", weight {_wish(weight)}" if weighted else "")
             + f". {backend_config.name} can do: {'; '.join(map(str, possible)) or 'nothing'}."
-            + (f" That is what {other}." if fitting else "")
+            + (" That is what prepare and convert do." if fitting else "")
             + f" Change the qconfig, or keep the module in float with {path or 'model'}.qconfig = None"
         )
 
@@ -269,6 +268,16 @@ _PER_CHANNEL = (QScheme.per_channel_affine, QScheme.per_channel_symmetric)
 _WEIGHTS = {"onednn": (_PER_TENSOR[1], _PER_CHANNEL[1])}  # torch's oneDNN layers refuse weights with a zero point
 _ACTIVATIONS = [DTypeWithConstraints(dtype, qschemes=_PER_TENSOR) for dtype in (quint8, qint8)]
 _DYNAMIC, _FLOAT = DTypeWithConstraints(quint8, qschemes=_PER_TENSOR[:1]), np.dtype(np.float32)
+_HALF = np.dtype(np.float16)
+_ROWS = [
+    DTypeWithConstraints(t, qschemes=(QScheme.per_channel_affine_float_qparams,), ch_axis=0) for t in (quint8, quint4)
+]
+_FEW_BITS = [
+    DTypeWithConstraints(
+        dtype, qschemes=_PER_TENSOR + _PER_CHANNEL + (QScheme.per_group_affine, QScheme.per_group_symmetric)
+    )
+    for dtype in (qint8, quint8, qint4, quint4)
+]
 _PASSING = (nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Dropout, nn.Identity)
 
 
@@ -298,9 +307,16 @@ def backend_config_of(engine: str) -> BackendConfig:
         BackendPatternConfig(DeQuantStub, _UNOBSERVED, [DTypeConfig(x, _FLOAT) for x in _ACTIVATIONS]),
     ]
     backend = BackendConfig(engine).set_backend_pattern_configs(configs)
+    for kind in WEIGHT_ONLY:
+        config = backend.patterns.setdefault(kind, BackendPatternConfig(kind, qat_module=QAT.get(kind)))
+        rows = _ROWS if issubclass(WEIGHT_ONLY[kind], nn.quantized.Embedding) else _FEW_BITS
+        for one in rows:
+            config.add_dtype_config(DTypeConfig(_FLOAT, _FLOAT, one, _FLOAT))
     for kind in DYNAMIC:
         config = backend.patterns.setdefault(kind, BackendPatternConfig(kind))
         config.add_dtype_config(DTypeConfig(_DYNAMIC, _FLOAT, weight, _FLOAT, is_dynamic=True))
+        if kind in DYNAMIC_UNASKED:
+            config.add_dtype_config(DTypeConfig(_HALF, _FLOAT, _HALF, _FLOAT, is_dynamic=True))
     return backend
 
 

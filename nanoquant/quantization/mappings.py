@@ -15,6 +15,7 @@ from .presets import (
     default_fixed_qparams_range_neg1to1_fake_quant,
     default_fixed_qparams_range_neg1to1_observer,
 )
+from .qconfig import QConfig
 from .stubs import DeQuantStub, QuantStub
 
 Mapping = dict[type[Any], type[Any]]
@@ -57,13 +58,46 @@ CUSTOM: Mapping = {nn.LSTM: quantizable.LSTM}
 
 # float or fused module -> its twin with fake-quantized weights
 QAT: Mapping = {
-    **_twins("Linear Conv#d", nn, qat),
+    **_twins("Linear Conv#d Embedding EmbeddingBag", nn, qat),
     **_twins("LinearReLU LinearBn1d ConvReLU#d ConvBn#d ConvBnReLU#d", intrinsic, qat),
 }
 
-# float module -> its twin with int8 weights and float activations
+# float module -> its twin with int8 weights and float activations; the first two are what quantize_dynamic looks for unasked
 RECURRENT = _twins("LSTM GRU RNN LSTMCell GRUCell RNNCell", nn, quantized.dynamic)
-DYNAMIC: Mapping = _twins("Linear", nn, quantized.dynamic) | RECURRENT
+DYNAMIC_UNASKED = _twins("Linear", nn, quantized.dynamic) | RECURRENT
+DYNAMIC: Mapping = {
+    **DYNAMIC_UNASKED,
+    **_twins("Conv#d ConvTranspose#d", nn, quantized.dynamic),
+    **_twins("LinearReLU", intrinsic, quantized.dynamic),
+    qat.dynamic.Linear: quantized.dynamic.Linear,
+}
+
+# float module -> its twin for training, if its activations are quantized at run time
+QAT_DYNAMIC: Mapping = {nn.Linear: qat.dynamic.Linear}
+
+# float module -> its twin with quantized weights, whose activations stay float
+EMBEDDINGS = _twins("Embedding EmbeddingBag", nn, quantized)
+WEIGHT_ONLY: Mapping = {
+    nn.Linear: quantized.WeightOnlyLinear,
+    qat.Linear: quantized.WeightOnlyLinear,
+    **EMBEDDINGS,
+    **_twins("Embedding EmbeddingBag", qat, quantized),
+}
+
+
+def integer_twins(qconfig: QConfig) -> Mapping:
+    """The table that a qconfig's activation asks for: its range is known beforehand, at run time, or not wanted.
+
+    >>> integer_twins(nq.quantization.default_dynamic_qconfig) is DYNAMIC
+    True
+    """
+    activation = qconfig.activation()
+    observer = getattr(activation, "activation_post_process", activation)
+    if getattr(observer, "is_dynamic", False):
+        return DYNAMIC
+    stays_float = isinstance(observer, nn.Identity) or getattr(observer, "float_dtype", None) == "float32"
+    return WEIGHT_ONLY if stays_float else STATIC
+
 
 # Modules that compute in float only: with a qconfig of their own they cannot be honoured. What is in no table (pools,
 # ReLU, Flatten, Dropout, Identity) takes integers as they are.

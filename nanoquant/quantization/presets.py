@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import nn
+from ..calibration.group import MovingAveragePerGroupMinMaxObserver
 from ..numerics import ENGINES
 from ..observers import (
     FixedQParamsObserver,
@@ -23,6 +24,7 @@ from ..observers import (
     NoopObserver,
     Partial,
     PerChannelMinMaxObserver,
+    PerGroupMinMaxObserver,
     PlaceholderObserver,
     RecordingObserver,
     ReuseInputObserver,
@@ -30,8 +32,10 @@ from ..observers import (
 from ..scheme import (
     per_channel_affine_float_qparams,
     per_channel_symmetric,
+    per_group_symmetric,
     per_tensor_affine,
     per_tensor_symmetric,
+    qint4,
     qint8,
     quint4,
     quint8,
@@ -43,6 +47,7 @@ from .qconfig import QConfig
 _PER_TENSOR: dict[str, Any] = {"dtype": qint8, "qscheme": per_tensor_symmetric}
 _PER_CHANNEL: dict[str, Any] = {"dtype": qint8, "qscheme": per_channel_symmetric}
 _XNNPACK: dict[str, Any] = {"quant_min": -127, "quant_max": 127, "eps": 2**-12}
+_PER_GROUP: dict[str, Any] = {"dtype": qint4, "qscheme": per_group_symmetric, "group_size": 32}
 _EMBEDDING: dict[str, Any] = {"qscheme": per_channel_affine_float_qparams, "ch_axis": 0}
 
 # ---- observers -------------------------------------------------------------------------------------------------------
@@ -62,6 +67,7 @@ default_weight_observer = MinMaxObserver.with_args(**_PER_TENSOR)
 default_per_channel_weight_observer = PerChannelMinMaxObserver.with_args(**_PER_CHANNEL)
 weight_observer_range_neg_127_to_127 = default_weight_observer.with_args(**_XNNPACK)
 per_channel_weight_observer_range_neg_127_to_127 = default_per_channel_weight_observer.with_args(**_XNNPACK)
+int4_group_observer = PerGroupMinMaxObserver.with_args(**_PER_GROUP)
 default_float_qparams_observer = PerChannelMinMaxObserver.with_args(dtype=quint8, **_EMBEDDING)
 default_float_qparams_observer_4bit = PerChannelMinMaxObserver.with_args(dtype=quint4, **_EMBEDDING)
 
@@ -87,9 +93,9 @@ default_fixed_qparams_range_neg1to1_fake_quant = FixedQParamsFakeQuantize.with_a
 
 
 def _of_weights(fake_quantizer: type[FakeQuantize], **arguments: Any) -> Partial:
-    """A memoryless fake-quantizer, with a range per tensor or per channel as its qscheme says."""
-    per_tensor = arguments["qscheme"].granularity == "tensor"
-    observer = MovingAverageMinMaxObserver if per_tensor else MovingAveragePerChannelMinMaxObserver
+    """A memoryless fake-quantizer, with a range per tensor, channel or group as its qscheme says."""
+    kinds = {"tensor": MovingAverageMinMaxObserver, "group": MovingAveragePerGroupMinMaxObserver}
+    observer = kinds.get(arguments["qscheme"].granularity, MovingAveragePerChannelMinMaxObserver)
     return fake_quantizer.with_args(**{"observer": observer, "averaging_constant": 1, **arguments})
 
 
@@ -100,6 +106,7 @@ default_fused_wt_fake_quant = _of_weights(FusedMovingAvgObsFakeQuantize, **_INT8
 default_fused_per_channel_wt_fake_quant = _of_weights(FusedMovingAvgObsFakeQuantize, **_INT8, **_PER_CHANNEL)
 fused_wt_fake_quant_range_neg_127_to_127 = default_fused_wt_fake_quant.with_args(**_XNNPACK)
 fused_per_channel_wt_fake_quant_range_neg_127_to_127 = default_fused_per_channel_wt_fake_quant.with_args(**_XNNPACK)
+int4_group_fake_quant = _of_weights(FakeQuantize, **_PER_GROUP)
 default_embedding_fake_quant = _of_weights(FakeQuantize, dtype=quint8, **_EMBEDDING)
 default_embedding_fake_quant_4bit = _of_weights(FakeQuantize, dtype=quint4, **_EMBEDDING)
 
@@ -123,6 +130,8 @@ float16_dynamic_qconfig = QConfig(_float16_dynamic, _float16)
 float16_static_qconfig = QConfig(_float16, _float16)
 float_qparams_weight_only_qconfig = QConfig(default_placeholder_observer, default_float_qparams_observer)
 float_qparams_weight_only_qconfig_4bit = QConfig(default_placeholder_observer, default_float_qparams_observer_4bit)
+int8_weight_only_qconfig = QConfig(default_placeholder_observer, default_per_channel_weight_observer)
+int4_weight_only_qconfig = QConfig(default_placeholder_observer, int4_group_observer)
 default_symmetric_qnnpack_qconfig = QConfig(_int8_histogram, weight_observer_range_neg_127_to_127)
 default_per_channel_symmetric_qnnpack_qconfig = QConfig(
     _int8_histogram, per_channel_weight_observer_range_neg_127_to_127
@@ -132,6 +141,8 @@ default_qat_qconfig = QConfig(default_fake_quant, default_weight_fake_quant)
 default_qat_qconfig_v2 = QConfig(default_fused_act_fake_quant, default_fused_wt_fake_quant)
 default_dynamic_qat_qconfig = QConfig(default_dynamic_fake_quant, default_weight_fake_quant)
 default_weight_only_qconfig = QConfig(nn.Identity, default_weight_fake_quant)
+int8_weight_only_qat_qconfig = QConfig(_float32, default_per_channel_weight_fake_quant)
+int4_weight_only_qat_qconfig = QConfig(_float32, int4_group_fake_quant)
 default_activation_only_qconfig = QConfig(default_fake_quant, nn.Identity)
 default_embedding_qat_qconfig = QConfig(_float32, default_embedding_fake_quant)
 default_embedding_qat_qconfig_4bit = QConfig(_float32, default_embedding_fake_quant_4bit)

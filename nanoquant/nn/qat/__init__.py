@@ -4,6 +4,7 @@ A twin takes the parameters of its float layer and `qconfig.weight()`; what come
 observer that `prepare_qat` attaches, as for any layer.
 """
 
+from . import dynamic as dynamic
 from .conv import Conv1d as Conv1d
 from .conv import Conv2d as Conv2d
 from .conv import Conv3d as Conv3d
@@ -18,6 +19,8 @@ from .conv import ConvReLU2d as ConvReLU2d
 from .conv import ConvReLU3d as ConvReLU3d
 from .conv import freeze_bn_stats as freeze_bn_stats
 from .conv import update_bn_stats as update_bn_stats
+from .embedding import Embedding as Embedding
+from .embedding import EmbeddingBag as EmbeddingBag
 from .linear import Linear as Linear
 from .linear import LinearBn1d as LinearBn1d
 from .linear import LinearReLU as LinearReLU

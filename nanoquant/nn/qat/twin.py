@@ -48,7 +48,7 @@ class Twin(Module):
         Module.__init__(self)
         self.copy_geometry(layer)
         self.weight = layer.weight
-        self.register_parameter("bias", layer.bias)
+        self.register_parameter("bias", getattr(layer, "bias", None))
         self.qconfig = qconfig
         self.weight_fake_quant = qconfig.weight()
         self.add_module("bn", bn)

@@ -27,3 +27,6 @@ from .linear import Linear as Linear
 from .linear import LinearReLU as LinearReLU
 from .quantize import DeQuantize as DeQuantize
 from .quantize import Quantize as Quantize
+from .weight_only import Embedding as Embedding
+from .weight_only import EmbeddingBag as EmbeddingBag
+from .weight_only import WeightOnlyLinear as WeightOnlyLinear

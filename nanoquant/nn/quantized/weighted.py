@@ -95,6 +95,11 @@ class Weighted(Module):
         self.bias_values = None if bias is None else np.array(bias, dtype=np.float32)
         self.state_changed()
 
+    def filled(self, module: Any) -> Any:
+        """This layer, with weights and bias from its float, fused or QAT twin."""
+        self.set_weight_bias(*quantize_weights(module, self.out_features_axis))
+        return self
+
     def weight(self) -> QTensor:
         """The weights, quantized."""
         axis = self.out_features_axis if self.weight_scale.ndim else None
@@ -145,6 +150,12 @@ class Static(OnGrid, Weighted):
         Weighted.__init__(self, weight_shape, bias, profile)
         self.register_output()
 
+    def filled(self, module: Any) -> Any:
+        """This layer, with all it needs from its calibrated twin."""
+        super().filled(module)
+        self.set_output(output_qparams(module))
+        return self
+
     def state_changed(self) -> None:
         """Forgets the packed weights and what was derived from the output's scale."""
         Weighted.state_changed(self)
@@ -159,19 +170,19 @@ class Static(OnGrid, Weighted):
         raise NotImplementedError
 
 
-def quantize_weights(module: Any, axis: int = 0) -> tuple[QTensor, Any]:
-    """The quantized weights and float bias of a calibrated float layer, fused float module, or QAT layer.
+def observed_weights(module: Any, axis: int = 0) -> tuple[Any, Any, QParams]:
+    """Weights, bias (or None) and the weights' qparams, of a calibrated float layer, fused float module, or QAT layer.
 
     A QAT layer's own fake-quantizer chooses the qparams, as it did in training; a float layer gets a fresh observer
-    from its qconfig. axis: of the output channels, to which an observer per channel is turned. Raises ModuleError if the
-    weights would not be qint8, and for scales per channel of a grouped transposed convolution, which share no axis.
+    from its qconfig. axis: of the output channels, to which an observer per channel is turned. Raises ModuleError for scales
+    per channel of a grouped transposed convolution, which share no axis.
     """
     if isinstance(module, Twin):
         weight, bias = module.folded()
         observer = module.weight_fake_quant
     else:
         layer = module[0] if isinstance(module, Fused) else module
-        weight, bias = layer.weight, layer.bias
+        weight, bias = layer.weight, getattr(layer, "bias", None)
         observer = module.qconfig.weight()
         if observer.ch_axis is not None and axis != 0:
             if layer.groups > 1:
@@ -181,17 +192,15 @@ def quantize_weights(module: Any, axis: int = 0) -> tuple[QTensor, Any]:
                 )
             observer.ch_axis = axis
     observer(weight.detach())
-    qparams = observer.qparams()
+    return weight.array, None if bias is None else bias.array, observer.qparams()
+
+
+def quantize_weights(module: Any, axis: int = 0) -> tuple[QTensor, Any]:
+    """The int8 weights and float bias of `observed_weights`; ModuleError if the qconfig asks for others."""
+    weight, bias, qparams = observed_weights(module, axis)
     if qparams.dtype != qint8 or qparams.axis not in (None, axis):
         raise ModuleError(
             module,
             f"weights must be qint8, per tensor or per channel on axis {axis}; its qconfig's weight observer gives {qparams!r}",
         )
-    return quantize(weight.array, qparams), None if bias is None else bias.array
-
-
-def static_from_float(twin: Static, module: Any) -> Static:
-    """Fills a quantized layer from its calibrated float, fused or QAT twin."""
-    twin.set_weight_bias(*quantize_weights(module, twin.out_features_axis))
-    twin.set_output(output_qparams(module))
-    return twin
+    return quantize(weight, qparams), bias

@@ -14,7 +14,7 @@ from ...kernels.engine import quantized as engine
 from ...kernels.packed import PackedWeights
 from ...nn.layer import as_tensor
 from ...nn.quantized.arguments import check_input, check_weight, floats
-from ...nn.quantized.dynamic import linear_dynamic as run_dynamic
+from ...nn.quantized.dynamic import product
 from ...nn.quantized.linear import pack_linear
 from ...nn.quantized.weighted import run, run_again
 from ...per_tensor import per_tensor
@@ -79,5 +79,5 @@ def _dynamic(name: str, X: Any, packed: PackedWeights, reduce_range: bool, relu:
     if x.shape[-1] != packed.in_channels:
         raise ValueError(f"{name}: the layer has {packed.in_channels} input features; got an input of shape {x.shape}")
     rows = np.asarray(x.array, dtype=np.float32, order="C").reshape(-1, packed.in_channels)
-    y = run_dynamic(rows, packed, reduce_range, relu)
+    y = product("linear", rows, packed, reduce_range, relu)
     return without_gradient(y.reshape(*x.shape[:-1], packed.out_channels), x if x.requires_grad else None)

@@ -6,17 +6,14 @@ Before: `prepare`. After: `dynamic`.
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 from ...errors import ModuleError
-from ...kernels.engine import quantized as engine
 from ...module import Module
 from ...nn.linear import Identity
-from ...nn.quantized.weighted import Weighted
 from ...observers import NotCalibratedError
-from ..mappings import STATIC, Mapping
+from ..mappings import STATIC, Mapping, integer_twins
 from ..stubs import DeQuantStub
-from .prepare import exchange, inherit
+from .prepare import exchange, made
 
 
 def convert(
@@ -24,19 +21,20 @@ def convert(
 ) -> Module:
     """Exchanges every observed layer for its integer twin, which takes on the numerics profile of the current engine.
 
-    mapping: `mappings.STATIC` by default. Returns a new model, unless inplace. Raises NotCalibratedError, naming the
-    layer, when an observer has seen no data.
+    Layers whose qconfig leaves activations in float, or their range to run time, need no observer. mapping: by default the
+    table that the layer's qconfig asks for (`mappings.integer_twins`), or `STATIC`. Returns a new model, unless inplace.
+    Raises NotCalibratedError, naming the layer, when an observer has seen no data.
     """
-    table = STATIC if mapping is None else mapping
 
     def integer_twin(layer: Module, path: str) -> Module | None:
+        qconfig = getattr(layer, "qconfig", None)
+        asked = STATIC if qconfig is None else integer_twins(qconfig)
+        table = asked if mapping is None else mapping
         observed = not isinstance(layer._modules.get("activation_post_process"), Identity | None)
-        if type(layer) not in table or not (observed or isinstance(layer, DeQuantStub)):
+        if type(layer) not in table or not (observed or isinstance(layer, DeQuantStub) or asked is not STATIC):
             return None
-        target: Any = table[type(layer)]
         try:
-            arithmetic = (engine.profile,) if issubclass(target, Weighted) else ()
-            return inherit(target.from_float(layer, *arithmetic), layer)
+            return made(table[type(layer)], layer)
         except NotCalibratedError as error:
             raise NotCalibratedError(f"{path or 'the model'} ({type(layer).__name__}): {error}") from None
         except ModuleError as error:

@@ -6,16 +6,18 @@ Before: `nanoquant.quantization.backend_config`. After: `convert`.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 from ...kernels.engine import quantized as engine
 from ...module import Module
 from ...nn.quantized import FloatFunctional
+from ...nn.quantized.weighted import Weighted
 from ..backend_config import backend_config_of, check_qconfig
 from ..calibrate import warn_of_noise
-from ..mappings import CUSTOM, FIXED, FLOAT_ONLY, QAT, STATIC, Mapping
-from ..qconfig import QConfigError, is_fake_quantizer
+from ..mappings import CUSTOM, DYNAMIC, FIXED, FLOAT_ONLY, QAT, QAT_DYNAMIC, STATIC, Mapping, integer_twins
+from ..qconfig import QConfig, QConfigError, is_fake_quantizer
 from ..qconfig_mapping import QConfigMapping, propagate_qconfig_
 from ..stubs import DeQuantStub, QuantStub
 
@@ -56,7 +58,9 @@ def prepare_qat(
     prepared = model if inplace else copy.deepcopy(model)
     prepared = take_apart(prepared, qconfig_mapping)
     _check(prepared, training=True)
-    prepared = exchange(prepared, twins(QAT if mapping is None else mapping))
+    prepared = exchange(
+        prepared, twins(mapping or (lambda qconfig: QAT_DYNAMIC if integer_twins(qconfig) is DYNAMIC else QAT))
+    )
     _observe(prepared)
     return prepared
 
@@ -64,7 +68,7 @@ def prepare_qat(
 def take_apart(model: Module, qconfig_mapping: QConfigMapping | None) -> Module:
     """The model with a qconfig at every module, after those of `mappings.CUSTOM` that have one became their parts."""
     propagate_qconfig_(model, qconfig_mapping)
-    model = exchange(model, twins(CUSTOM))
+    model = exchange(model, twins(lambda qconfig: CUSTOM if integer_twins(qconfig) is STATIC else {}))
     for module in model.modules():
         if type(module) in CUSTOM.values():
             propagate_qconfig_(module)
@@ -85,15 +89,26 @@ def exchange(module: Module, twin_of: Exchange, path: str = "") -> Module:
     return module
 
 
-def twins(table: Mapping, *arguments: Any) -> Exchange:
-    """Exchanges every layer that has a qconfig, and a class in the table, for that class's `from_float`."""
+def made(target: Any, layer: Module) -> Module:
+    """The layer's twin of class `target`; with the profile of the current engine, if it computes in integers."""
+    takes_profile = "profile" in inspect.signature(target.from_float).parameters
+    return inherit(target.from_float(layer, *([engine.profile] if takes_profile else [])), layer)
+
+
+def twins(tables: Mapping | Callable[[QConfig], Mapping]) -> Exchange:
+    """Exchanges every layer that has a qconfig, and a class in its table, for that class's `from_float`.
+
+    tables: one for all, or what tells a qconfig's.
+    """
 
     def twin_of(layer: Module, path: str) -> Module | None:
         del path
-        if type(layer) not in table or layer.qconfig is None:
+        if layer.qconfig is None:
             return None
-        target: Any = table[type(layer)]
-        twin = inherit(target.from_float(layer, *arguments), layer)
+        table = tables(layer.qconfig) if callable(tables) else tables
+        if type(layer) not in table:
+            return None
+        twin = made(table[type(layer)], layer)
         twin.qconfig = layer.qconfig
         return twin
 
@@ -111,29 +126,43 @@ def inherit(twin: Module, layer: Module) -> Module:
 
 def _check(model: Module, training: bool) -> None:
     """Raises QConfigError for the first module that cannot be what its qconfig says, and if there is none to quantize."""
-    table, backend = {**STATIC, **QAT} if training else STATIC, backend_config_of(engine.engine)
+    backend, table = backend_config_of(engine.engine), {**STATIC, **QAT} if training else STATIC
     parts = {id(part) for module in model.modules() if type(module) in table for part in module.children()}
     wanted = [(p, m) for p, m in model.named_modules() if m.qconfig is not None and id(m) not in parts]
-    if not any(type(module) in table for _, module in wanted):
+    tables = {id(module): integer_twins(module.qconfig) for _, module in wanted}
+    if not any(type(module) in {**table, **tables[id(module)]} for _, module in wanted):
         raise QConfigError(
             "nothing to quantize: no Linear, Conv2d or QuantStub of this model has a qconfig. Set it before, for example "
             "model.qconfig = get_default_qconfig('x86')"
         )
     for path, module in wanted:
+        static = tables[id(module)] is STATIC
         cure = FLOAT_ONLY.get(type(module))
-        if cure:
+        if cure and static:
             raise QConfigError(
                 f"{path} ({type(module).__name__}) has no integer twin: {cure}, or keep it in float with {path}.qconfig = None "
                 "between a DeQuantStub and a QuantStub"
             )
-        check_qconfig(path, module, module.qconfig, backend, dynamic=False)
-        if type(module) in table and not isinstance(module, DeQuantStub):
-            _check_kind(path, module, training)
+        if static or type(module) in tables[id(module)] or _weighs(module):
+            check_qconfig(path, module, module.qconfig, backend, dynamic=tables[id(module)] is DYNAMIC)
+        if training and tables[id(module)] is DYNAMIC and type(module) in DYNAMIC and type(module) not in QAT_DYNAMIC:
+            raise QConfigError(
+                f"{path or 'the model'} ({type(module).__name__}) has no twin for training with dynamic activations; these "
+                f"have: {', '.join(kind.__name__ for kind in QAT_DYNAMIC)}. Keep it in float with {path}.qconfig = None"
+            )
+        if type(module) in (table if static else tables[id(module)]) and not isinstance(module, DeQuantStub):
+            _check_kind(path, module, training, module.qconfig._fields if static else ("weight",))
 
 
-def _check_kind(path: str, module: Module, training: bool) -> None:
+def _weighs(module: Module) -> bool:
+    """Whether a module has weights that a static qconfig would quantize."""
+    return issubclass(STATIC.get(type(module), Module), Weighted)
+
+
+def _check_kind(path: str, module: Module, training: bool, roles: tuple[str, ...]) -> None:
     """Raises QConfigError for fake-quantizers where nothing is trained, and for plain observers where it is."""
-    for role, factory in module.qconfig._asdict().items():
+    for role in roles:
+        factory = getattr(module.qconfig, role)
         if is_fake_quantizer(factory) != training:
             problem = (
                 "only observes, so that training would not see quantization: use get_default_qat_qconfig instead of "
@@ -157,7 +186,8 @@ def observe_output(module: Module, inputs: Any, output: Any) -> Any:
 def _observe(module: Module) -> None:
     """Attaches observers to this module, or, if it will not be exchanged as a whole, to those below it."""
     if type(module) in STATIC:
-        if module.qconfig is not None and not isinstance(module, DeQuantStub):
+        wanted = module.qconfig is not None and integer_twins(module.qconfig) is STATIC
+        if wanted and not isinstance(module, DeQuantStub):
             factory = module.qconfig.activation
             if type(module) in FIXED:
                 factory = FIXED[type(module)][is_fake_quantizer(factory)]

@@ -1,6 +1,6 @@
-"""Layers with int8 weights and float activations, which are quantized for each call by the range they have.
+"""Linear layers with int8 or float16 weights and float activations.
 
-Before: `nanoquant.nn.quantized`. After: `recurrent`.
+Before: `weighted`. After: `conv`.
 """
 
 from __future__ import annotations
@@ -8,66 +8,102 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ....autograd.tensor import Tensor
-from ....kernels import dynamic
-from ....kernels.packed import PackedWeights
+from ....module import Module
 from ....numerics import Profile
-from ....qtensor import without_gradient
 from ...layer import take_float
-from ..linear import pack_linear
-from ..weighted import Weighted, quantize_weights
+from ..linear import LinearWeights
+from .weighted import Dynamic, Floats, of_integers
 
 
-def linear_dynamic(x: Any, packed: PackedWeights, reduce_range: bool, relu: bool = False) -> Any:
-    """A linear layer on float rows (rows, in_features), quantized with one scale for all of them; float32 result.
+class _Rows(Module):
+    """A layer over the last axis, by its `rows`."""
 
-    scale, zero_point = choose_dynamic_qparams(min x, max x)         0..127 with reduce_range, which QNNPACK ignores
-    y = epilogue D(sum_k (q_x - z_x) (q_w - z_w))                    `nanoquant.numerics`
-    """
-    if x.size == 0:
-        return np.broadcast_to(
-            np.float32(0) if packed.bias is None else packed.bias, (len(x), packed.out_channels)
-        ).copy()
-    quant_max = 127 if reduce_range and packed.profile is not Profile.qnnpack else 255
-    return dynamic.linear_dynamic(packed, x, quant_max, relu)
+    in_features: int
+    out_features: int
 
-
-class Linear(Weighted):
-    """y = x W^T + b, float to float, through int8: x is quantized by its own range at every call.
-
-    x: (..., in_features), float. weight: qint8 (out_features, in_features). The range is that of the whole input, so
-    a row's result depends on its batch mates.
-    """
-
-    def __init__(self, in_features: int, out_features: int, bias: bool = True, profile: Profile | None = None) -> None:
-        super().__init__((out_features, in_features), bias, profile)
-        self.in_features, self.out_features = in_features, out_features
-
-    @classmethod
-    def from_float(cls, module: Any, profile: Profile | None = None) -> Linear:
-        """From a float Linear with a dynamic qconfig; needs no calibration."""
-        twin = cls(module.in_features, module.out_features, module.bias is not None, profile)
-        twin.set_weight_bias(*quantize_weights(module))
-        return twin
-
-    def pack(self, values: Any, scale: Any, zero_point: Any, bias: Any) -> PackedWeights:
-        """See `Weighted`."""
-        return pack_linear(values, scale, zero_point, bias, self.profile)
+    def rows(self, x: Floats) -> Floats:
+        """The layer on (rows, in_features)."""
+        raise NotImplementedError
 
     def forward(self, x: Any) -> Tensor:
         """See the class."""
         value = take_float(self, x)
         if value.shape[-1] != self.in_features:
             raise ValueError(f"the layer has {self.in_features} input features; got an input of shape {value.shape}")
-        rows = np.asarray(value.array, dtype=np.float32, order="C").reshape(-1, self.in_features)
-        y = linear_dynamic(rows, self.packed(), reduce_range=True)
-        return without_gradient(y.reshape(*value.shape[:-1], self.out_features), value if value.requires_grad else None)
+        y = self.rows(np.asarray(value.array, dtype=np.float32, order="C").reshape(-1, self.in_features))
+        return of_integers(y.reshape(*value.shape[:-1], self.out_features), value)
 
-    def printed_name(self) -> str:
-        """'DynamicQuantizedLinear', as torch prints it."""
-        return f"DynamicQuantized{type(self).__name__}"
+
+class Linear(_Rows, LinearWeights, Dynamic):
+    """y = x W^T + b, float to float, through int8: x is quantized by its own range at every call.
+
+    x: (..., in_features), float. weight: qint8 (out_features, in_features). `per_row`: see `Dynamic`.
+    """
+
+    @classmethod
+    def from_float(cls, module: Any, profile: Profile | None = None) -> Any:
+        """From a float Linear, LinearReLU or QAT twin with a dynamic qconfig; a Float16Linear if it asks for float16."""
+        if getattr(module.qconfig.weight(), "float_dtype", None) == "float16":
+            return Float16Linear.from_float(module)
+        return super().from_float(module, profile)
+
+    def rows(self, x: Floats) -> Floats:
+        """See `_Rows`."""
+        return self.run("linear", x)
+
+
+class LinearReLU(Linear):
+    """`Linear` and ReLU in one."""
+
+    relu = True
+
+
+class Float16Linear(_Rows):
+    """y = x W^T + b in float32, of weights that are stored in float16, half as large.
+
+    Weights beyond float16's 65504 become that. The float32 form is made at the first call and kept. Source: PyTorch,
+    `torch.ao.nn.quantized.dynamic.Linear` with dtype=torch.float16.
+    """
+
+    weight_values: NDArray[np.float16]
+    bias_values: Floats | None
+    derived = frozenset({"_wide"})
+    relu = False
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        self.register_buffer("weight_values", np.zeros((out_features, in_features), np.float16))
+        self.register_buffer("bias_values", np.zeros(out_features, np.float32) if bias else None)
+        self._wide: Floats | None = None
+
+    @classmethod
+    def from_float(cls, module: Any) -> Float16Linear:
+        """From a float Linear or LinearReLU."""
+        layer = module if hasattr(module, "in_features") else module[0]
+        twin = cls(layer.in_features, layer.out_features, layer.bias is not None)
+        twin.relu = layer is not module
+        largest = np.finfo(np.float16).max
+        twin.weight_values = np.clip(layer.weight.array, -largest, largest).astype(np.float16)
+        twin.bias_values = None if layer.bias is None else np.array(layer.bias.array, np.float32)
+        return twin
+
+    def state_changed(self) -> None:
+        """Forgets the float32 form."""
+        self._wide = None
+
+    def rows(self, x: Floats) -> Floats:
+        """See `_Rows`."""
+        if self._wide is None:
+            self._wide = np.ascontiguousarray(self.weight_values.T, dtype=np.float32)
+        y = x @ self._wide
+        if self.bias_values is not None:
+            y += self.bias_values
+        return np.maximum(y, 0, out=y) if self.relu else y
 
     def extra_repr(self) -> str:
-        """One line, true facts only: a dynamic layer has no output scale."""
-        return f"{self.in_features}, {self.out_features}, {self.weights_repr()}, x=dynamic, profile={self.profile.name}"
+        """One line, true facts only."""
+        return f"{self.in_features}, {self.out_features}, w=float16"

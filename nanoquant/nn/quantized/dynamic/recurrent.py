@@ -4,7 +4,9 @@
     a_t = W_hh h_t-1 + b_hh    at every step, h by its range then
     h_t = cell(p_t, a_t)       `nanoquant.nn.steps`
 
-Source of what is quantized when: PyTorch, aten/src/ATen/native/RNN.cpp. Before: `linear`. After: `nanoquant.ops`.
+Source of what is quantized when: PyTorch, aten/src/ATen/native/RNN.cpp. With float16 weights both products are float32's.
+
+Before: `conv`. After: `nanoquant.ops`.
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ import numpy as np
 
 from ....autograd.tensor import Tensor
 from ....kernels import lstm
+from ....kernels.dynamic import greatest_step
 from ....numerics import Profile
 from ....qtensor import without_gradient
 from ... import linear as float_linear
 from ... import recurrent
 from ...steps import KINDS, Steps
-from .linear import Linear, linear_dynamic
+from .linear import Float16Linear, Linear
 
 
 class _Dynamic(recurrent._Recurrent):
@@ -53,10 +56,10 @@ class _Dynamic(recurrent._Recurrent):
     def run(self, x: Tensor, suffix: str, start: list[Tensor], reverse: bool = False) -> tuple[Tensor, list[Tensor]]:
         """See the float layer."""
         ih, hh = (self._modules[end + suffix] for end in ("ih", "hh"))
-        assert isinstance(ih, Linear)
-        assert isinstance(hh, Linear)
+        assert isinstance(ih, Linear | Float16Linear)
+        assert isinstance(hh, Linear | Float16Linear)
         inputs = np.asarray(x.array, np.float32, order="C")
-        p = linear_dynamic(inputs.reshape(-1, ih.in_features), ih.packed(), reduce_range=True)
+        p = ih.rows(inputs.reshape(-1, ih.in_features))
         steps = _Steps(self.kind, reverse, hh)
         first = [np.asarray(state.array, np.float32) for state in start]
         y = steps.forward(p.reshape(*x.shape[:2], -1), *first)
@@ -66,11 +69,11 @@ class _Dynamic(recurrent._Recurrent):
 
 
 class _Steps:
-    """The steps of a cell, with an int8 product for W_hh h."""
+    """The steps of a cell, with W_hh h by a dynamic layer."""
 
-    def __init__(self, kind: str, reverse: bool, hh: Linear) -> None:
+    def __init__(self, kind: str, reverse: bool, hh: Linear | Float16Linear) -> None:
         self.steps: Steps = KINDS[kind](reverse)
-        self.hh, self.reverse, self.one_call = hh, reverse, kind == "lstm"
+        self.hh, self.reverse, self.is_lstm = hh, reverse, kind == "lstm"
 
     def forward(self, p: Any, *start: Any) -> Any:
         """h_1 ... h_T, in the order of p."""
@@ -78,12 +81,13 @@ class _Steps:
         steps.h, steps.c = np.empty(shape, np.float32), np.empty(shape, np.float32)
         steps.h[0], steps.c[0], steps.kept = start[0], start[-1], p[steps.turn]
         self.c = steps.c
-        if self.one_call:
-            lstm.run_dynamic(p, steps.h, steps.c, self.hh.packed(), 127, self.reverse)
+        if self.is_lstm and isinstance(self.hh, Linear):
+            quant_max = greatest_step(self.hh.profile)
+            lstm.run_dynamic(p, steps.h, steps.c, self.hh.packed(), quant_max, self.reverse, self.hh.per_row)
         else:
             with np.errstate(over="ignore"):
                 for t, gates in enumerate(steps.kept):
-                    a = linear_dynamic(steps.h[t], self.hh.packed(), reduce_range=True)
+                    a = self.hh.rows(steps.h[t])
                     steps.step(t, gates, a, steps.h[t + 1])
         return steps.h[1:][steps.turn]
 
