@@ -140,7 +140,7 @@ static int range(const float *x, int64_t count, float *low, float *high) {
         .average_window = average_window, .softmax = softmax, .layer_norm = layer_norm, .range = range,                \
         .sum_bytes = sum_bytes, .multiply = multiply, .lstm_step = lstm_step, .lstm_step_back = lstm_step_back,        \
         .fake = fake_quantize, .fake_back = fake_quantize_back, .rescale = rescale, .finish_row = finish_row,          \
-        .weights = WEIGHTS, .add_row = add_row                                                                         \
+        .weights = WEIGHTS, .round_group = round_group, .add_row = add_row                                             \
     }
 
 #endif

@@ -49,32 +49,70 @@ INLINE void group_sums(const uint8_t *w, const int8_t *a, int64_t a_stride, int6
 }
 
 /* `wide` vectors of outputs at once: all 16 of a strip, or, if registers are wanted for several rows, fewer. */
-INLINE void strip_of_weights(const nq_strip_of_weights *s, const int bits, const int rows, const int wide, float y[][NQ_STRIP]) {
+INLINE void strip_of_weights(const nq_strip_of_weights *strip, const int bits, const int rows, const int wide,
+                             float y[][NQ_STRIP]) {
+    const nq_strip_of_weights s = *strip;                /* a copy, which stores to y cannot change */
     for (int lane = 0; lane < NQ_STRIP; lane += wide * W) {
+        const uint8_t *block = s.blocks + 4 * lane;
+        const int8_t *a = s.a;
         vf acc[NQ_STRIP / W][NQ_WEIGHT_ROWS];
         UNROLL for (int v = 0; v < wide; v++)
             UNROLL for (int r = 0; r < rows; r++)
                 acc[v][r] = all(0.0f);
-        for (int64_t g = 0; g < s->groups; g++)
+        for (int64_t g = 0; g < s.groups; g++, block += s.block_bytes, a += s.words * (32 / bits))
             UNROLL for (int v = 0; v < wide; v++) {
-                const uint8_t *block = s->blocks + g * s->block_bytes + 4 * (lane + v * W);
-                const int8_t *a = s->a + g * s->words * (32 / bits);
-                const vi zero = s->asymmetric ? load_ints(block + 4 * NQ_STRIP) : all_ints(1 << (bits - 1));
-                const vf scale = load((const float *)(const void *)block);
                 vi sum[NQ_WEIGHT_ROWS];
-                group_sums(block + s->head_bytes, a, s->a_stride, s->words, bits, rows, sum);
+                group_sums(block + s.head_bytes + 4 * v * W, a, s.a_stride, s.words, bits, rows, sum);
+                const vi zero = s.asymmetric ? load_ints(block + 4 * (NQ_STRIP + v * W)) : all_ints(1 << (bits - 1));
+                const vf scale = load((const float *)(const void *)(block + 4 * v * W));
                 UNROLL for (int r = 0; r < rows; r++) {
-                    const vi centred = sum[r] - (zero - all_ints(BYTES_FROM(bits))) * all_ints(s->sum[r * s->groups + g]);
-                    acc[v][r] = fused(to_float(centred), scale * all(s->scale[r * s->groups + g]), acc[v][r]);
+                    const vi centred = sum[r] - (zero - all_ints(BYTES_FROM(bits))) * all_ints(s.sum[r * s.groups + g]);
+                    acc[v][r] = fused(to_float(centred), scale * all(s.scale[r * s.groups + g]), acc[v][r]);
                 }
             }
         UNROLL for (int v = 0; v < wide; v++)
             UNROLL for (int r = 0; r < rows; r++)
-                store(y[r] + lane + v * W, acc[v][r] + load(s->bias + lane + v * W));
+                store(y[r] + lane + v * W, acc[v][r] + load(s.bias + lane + v * W));
     }
 }
 
 #ifndef ONLY_WEIGHTS
+/* A group of x as integers, their scale and their sum (weights.c). 1: x holds NaN or an infinity. If 1 / scale is infinite, they
+ * count as zeros. */
+static int round_group(const float *x, int64_t count, int8_t *a, float *scale, int32_t *sum) {
+    const float largest = 3.402823466e38f, least = 1.17549435e-38f;
+    float rest[W] = {0}, lanes[W], most = 0.0f;
+    int32_t steps[W];
+    vf high = all(0.0f), nan = all(0.0f);
+    for (int64_t n = 0; n < count; n += W) {
+        const vf v = load(count - n < W ? memcpy(rest, x + n, 4 * (size_t)(count - n)) : x + n);
+        high = greater(high, greater(v, all(0.0f) - v));
+        nan = nan + (v - v);                             /* NaN, of NaN and infinity */
+    }
+    store(lanes, high + nan);
+    for (int i = 0; i < W; i++) {
+        most = lanes[i] > most ? lanes[i] : most;
+        if (!(lanes[i] <= largest))
+            return 1;
+    }
+    const float step = most / 127.0f, inverse = step >= least ? 1.0f / step : 0.0f;
+    vi total = all_ints(0);
+    for (int64_t n = 0; n < count; n += W) {
+        const int64_t some = count - n < W ? count - n : W;
+        const vi q = to_int(load(some < W ? rest : x + n) * all(inverse));
+        total += q;
+        memcpy(steps, &q, sizeof steps);
+        for (int64_t i = 0; i < some; i++)
+            a[n + i] = (int8_t)steps[i];
+    }
+    memcpy(steps, &total, sizeof steps);
+    *sum = 0;
+    for (int i = 0; i < W; i++)
+        *sum += steps[i];
+    *scale = step >= least ? step : 0.0f;
+    return 0;
+}
+
 /* y += scale (bits of q from `shift` on) + offset */
 INLINE void add_part(const uint8_t *q, int64_t count, const int shift, const int mask, float scale, float offset, float *y) {
     for (int64_t n = 0; n < count; n += W) {

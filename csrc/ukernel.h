@@ -256,6 +256,7 @@ typedef struct {
     void (*rescale)(const nq_epilogue *e, const nq_scaling *s, int64_t count, int32_t *init, float *mul);    /* rows_dynamic.h */
     void (*finish_row)(const nq_epilogue *e, const nq_scaling *s, int64_t count, float *y);
     void (*weights)(const nq_strip_of_weights *s, float y[][NQ_STRIP]);                     /* rows_weights.h */
+    int (*round_group)(const float *x, int64_t count, int8_t *a, float *scale, int32_t *sum);
     void (*add_row)(const uint8_t *q, int64_t count, int bits, float scale, float offset, float *y);
 } nq_rows;
 

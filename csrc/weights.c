@@ -14,7 +14,6 @@
  * Integers are stored without sign: q + 8 or q + 128; z is in these terms. */
 #include "framework.h"
 
-#include <float.h>
 #include <string.h>
 
 enum { ALIGNMENT = 64, PARALLEL = 1 << 16 };
@@ -79,27 +78,6 @@ int64_t nq_weights_workspace(const nq_weights *w, int64_t rows) {
     return a_bytes(w, rows) + 8 * rows * groups_of(w);
 }
 
-/* A group of x as integers, and their scale; a group so small that 1 / s_x is infinite counts as zeros. */
-static nq_status round_group(const job *j, const float *x, int64_t count, int8_t *a, float *scale, int32_t *sum) {
-    float low, high;
-    if (j->kernels->range(x, count, &low, &high) || !(low >= -FLT_MAX && high <= FLT_MAX))
-        return NQ_NOT_FINITE;
-    const float most = -low > high ? -low : high;
-    nq_grid grid = {.scale = most / 127.0f, .dtype = NQ_S8};
-    *scale = 0.0f;
-    *sum = 0;
-    if (!nq_scale_is_sane(grid.scale)) {
-        memset(a, 0, (size_t)count);
-        return NQ_OK;
-    }
-    const nq_target target = nq_target_of(&grid, -127, 127);
-    j->kernels->quantize(x, count, &target, (uint8_t *)a);
-    *scale = grid.scale;
-    for (int64_t k = 0; k < count; k++)
-        *sum += a[k];
-    return NQ_OK;
-}
-
 static void run_strip(void *context, int64_t strip) {
     const job *j = context;
     const nq_weights *w = j->w;
@@ -138,9 +116,8 @@ nq_status nq_weights_linear(const nq_weights *w, int64_t rows, const float *x, c
             const int64_t first = g * w->group, count = nq_min(w->group, w->in_features - first), at = row * j.groups + g;
             int8_t *a = j.a + row * j.padded + first;
             memset(a + count, 0, (size_t)(w->group - count));
-            const nq_status status = round_group(&j, x + row * w->in_features + first, count, a, j.scale + at, j.sum + at);
-            if (status != NQ_OK)
-                return status;
+            if (j.kernels->round_group(x + row * w->in_features + first, count, a, j.scale + at, j.sum + at))
+                return NQ_NOT_FINITE;
         }
     nq_for(rows * w->in_features * w->out_features >= PARALLEL, strips_of(w), run_strip, &j);
     return NQ_OK;

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from nanoquant import cli, nn
-from nanoquant.bench import command, machine, peers, plot, recurrent, report, shapes, timing, train
+from nanoquant.bench import command, machine, peers, plot, recurrent, report, shapes, timing, train, weights
 from nanoquant.bench.data import Data, Runner, ours
 from nanoquant.bench.rows import Bench, Row
 from nanoquant.bench.shapes import FORMS, SHAPES, conv, elementwise, gemm, parse
@@ -402,6 +402,25 @@ def test_lstm_rows_are_measured_and_printed(
     assert (row["shape"], list(row["ratios"])) == ([3, 2, 4, 5, 2], ["numpy float32"])
     assert cli.main(["bench", "lstm", "--rounds", "1", "--peers", "none"]) == 0
     assert capsys.readouterr().out.split("\n")[1].split()[:6] == ["3", "2", "4", "5", "2", "1"]
+
+
+def test_weight_rows_are_measured_and_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "SIZES", ((2, 64, 48, 32, 4),))
+    assert cli.main(["bench", "weights", "--rounds", "1", "--peers", "none", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["shape"], row["ratios"]) == ([2, 64, 48, 32, 4], {})
+    assert 0 < row["percent_of_bandwidth"] < 200
+    assert cli.main(["bench", "weights", "--rounds", "1", "--peers", "none"]) == 0
+    assert capsys.readouterr().out.split("\n")[1].split()[:6] == ["2", "64", "48", "32", "4", "1"]
+
+
+def test_the_peers_of_weights_compute_the_same() -> None:
+    modules = tuple(pytest.importorskip(n, reason=f"{n} is not installed") for n in ("onnxruntime", "onnx"))
+    x = np.random.default_rng(1).standard_normal((2, 64), np.float32)
+    exact, rounded = (weights.matmul_nbits(modules, (2, 64, 48, 32, 4), n, 1).run(None, {"x": x})[0] for n in (0, 4))
+    assert 0 < np.abs(exact - rounded).max() < 0.05 * np.abs(exact).max()
 
 
 def test_the_textbook_is_the_layer() -> None:

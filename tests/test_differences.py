@@ -193,6 +193,32 @@ def scales_of_recurrent_layers() -> None:
     assert (twin[0].hh_l0.weight_scale.shape, twin[1].weight_scale.shape) == ((12,), ())  # torch: () for both
 
 
+@row("result of a dynamic convolution")
+def floats_out_of_a_dynamic_convolution() -> None:
+    layer = nn.Conv2d(1, 1, 1, bias=False)
+    layer.weight.data = np.full((1, 1, 1, 1), 0.01, np.float32)
+    twin = quantization.quantize_dynamic(nn.Sequential(layer), {nn.Conv2d})
+    x = np.linspace(0, 127, 128, dtype=np.float32).reshape(1, 1, 8, 16)  # steps of 1
+    assert np.abs(twin(x).array - 0.01 * x).max() < 1e-5  # torch: 0 or 1
+
+
+@row("scales of 4-bit embeddings")
+def float32_scales_of_embeddings() -> None:
+    table = nn.Embedding.from_pretrained(nq.tensor([[0.0, 1.0]]))
+    twin = quantization.quantize_dynamic(nn.Sequential(table), dtype=nq.quint4)
+    assert twin[0].weight_scale == np.float32(1) / np.float32(15)
+    assert twin(np.array([0])).array.tolist() == [[0, 1]]  # torch: 15 f16(1 / 15) is 0.99976
+
+
+@row("dynamic and weight-only qconfigs in `prepare`")
+def kinds_of_layers() -> None:
+    model = nn.Sequential(nn.Linear(32, 32), nn.Linear(32, 2)).eval()
+    model[0].qconfig, model[1].qconfig = quantization.default_dynamic_qconfig, quantization.int4_weight_only_qconfig
+    converted = quantization.convert(quantization.prepare(model))
+    assert type(converted[0]) is nn.quantized.dynamic.Linear
+    assert type(converted[1]) is nn.quantized.WeightOnlyLinear
+
+
 def table() -> list[str]:
     section = README.read_text().partition("## What differs")[2].partition("\n## ")[0]
     return re.findall(r"^\| (.*?) \|", section, re.MULTILINE)[1:]

@@ -1,4 +1,4 @@
-"""`nanoquant bench gemm | conv | elementwise | train | lstm`: measures, prints, draws.
+"""`nanoquant bench gemm | conv | elementwise | train | lstm | weights`: measures, prints, draws.
 
 Before: `report`, `plot`. After: `nanoquant.cli`.
 """
@@ -18,7 +18,7 @@ from typing import Any
 
 from ..demo import progress
 from ..kernels import native
-from . import machine, peers, plot, recurrent, report, train
+from . import machine, peers, plot, recurrent, report, train, weights
 from .machine import Peak
 from .rows import Bench, Row
 from .shapes import FORMS, SHAPES, parse
@@ -44,7 +44,9 @@ def counts(text: str) -> list[int]:
 def add(commands: Any) -> None:
     """Adds the command to a parser's subcommands."""
     bench = commands.add_parser("bench", help="time the kernels against this CPU's limits and other int8 libraries")
-    kinds = bench.add_subparsers(required=True, metavar="gemm | conv | elementwise | train | lstm", dest="kind")
+    kinds = bench.add_subparsers(
+        required=True, metavar="gemm | conv | elementwise | train | lstm | weights", dest="kind"
+    )
     for kind, (form, *_) in FORMS.items():
         command = kinds.add_parser(kind, epilog=EPILOG)
         command.add_argument("--shape", action="append", help=f"{form}, in place of the table's; may be repeated")
@@ -60,15 +62,15 @@ def add(commands: Any) -> None:
         command.add_argument("--json", action="store_true", help="print JSON")
         command.add_argument("--plot", metavar="FILE", help="draw the last table, as in bench.png (nanoquant[plot])")
         command.set_defaults(run=run)
-    said = "torch, numpy: their time over ours, the median over rounds in which all take turns."
-    for kind, module in (("train", train), ("lstm", recurrent)):
+    said = "torch, numpy, onnxruntime: their time over ours, the median over rounds in which all take turns."
+    for kind, module in (("train", train), ("lstm", recurrent), ("weights", weights)):
         command = kinds.add_parser(kind, epilog=said)
         if kind == "train":
             command.add_argument(
                 "--network", action="append", choices=train.NETWORKS, help="in place of all; may be repeated"
             )
         command.add_argument("--threads", type=counts, default=[1], help="of everybody, as in 1,2 (default 1)")
-        command.add_argument("--peers", help="none, or torch (default: if it is installed)")
+        command.add_argument("--peers", help="none (default: torch, or onnxruntime, if installed)")
         command.add_argument("--rounds", type=int, default=20, choices=range(1, 10_000), metavar="N", help="default 20")
         command.add_argument("--quick", action="store_true", help="3 rounds, fewer rows")
         command.add_argument("--json", action="store_true", help="print JSON")
