@@ -120,5 +120,6 @@ from .qconfig_mapping import QConfigMapping as QConfigMapping
 from .qconfig_mapping import get_default_qat_qconfig_mapping as get_default_qat_qconfig_mapping
 from .qconfig_mapping import get_default_qconfig_mapping as get_default_qconfig_mapping
 from .qconfig_mapping import propagate_qconfig_ as propagate_qconfig_
+from .recipe import QATRecipe as QATRecipe
 from .stubs import DeQuantStub as DeQuantStub
 from .stubs import QuantStub as QuantStub

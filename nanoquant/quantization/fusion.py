@@ -54,6 +54,8 @@ def _convolution(axes: int, conv: type[Any], norm: type[Any]) -> dict[tuple[type
 PATTERNS: dict[tuple[type[Any], ...], tuple[Fuser, Fuser]] = {
     (nn.Linear, nn.ReLU): (intrinsic.LinearReLU, intrinsic.LinearReLU),
     (nn.Linear, nn.BatchNorm1d): (fuse_layer_bn, intrinsic.LinearBn1d),
+    (nn.BatchNorm2d, nn.ReLU): (intrinsic.BNReLU2d, intrinsic.BNReLU2d),
+    (nn.BatchNorm3d, nn.ReLU): (intrinsic.BNReLU3d, intrinsic.BNReLU3d),
     **{
         key: value
         for n, (c, bn) in enumerate(intrinsic.CONVOLUTIONS, 1)

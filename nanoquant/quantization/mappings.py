@@ -41,17 +41,19 @@ STATIC: Mapping = {
     **_twins("ConvBnReLU#d", qat, quantized, "ConvReLU#d"),
 }
 
-# the same, of modules without weights
-STATIC |= {
+# the same, of modules without weights; what is in no table (pools, ReLU, Flatten, Dropout, Identity) takes integers as they are
+_WITHOUT_WEIGHTS: Mapping = {
     quantized.FloatFunctional: quantized.QFunctional,
-    **{getattr(nn, kind): getattr(quantized, kind)
-       for kind in ("Sigmoid", "Tanh", "Hardsigmoid", "Hardswish", "LeakyReLU", "ELU")},
-}  # fmt: skip
+    **_twins("Sigmoid Tanh Hardsigmoid Hardswish LeakyReLU ELU PReLU Softmax", nn, quantized),
+    **_twins("LayerNorm GroupNorm BatchNorm#d InstanceNorm#d", nn, quantized),
+    **_twins("BNReLU2d BNReLU3d", intrinsic, quantized),
+}
+STATIC |= _WITHOUT_WEIGHTS
 
 # modules whose output has a known range -> the observer and the fake-quantizer that their qconfig's place is taken by
 _UNIT = default_fixed_qparams_range_0to1_observer, default_fixed_qparams_range_0to1_fake_quant
 _SYMMETRIC = default_fixed_qparams_range_neg1to1_observer, default_fixed_qparams_range_neg1to1_fake_quant
-FIXED = {nn.Sigmoid: _UNIT, nn.Hardsigmoid: _UNIT, nn.Tanh: _SYMMETRIC}
+FIXED = {nn.Sigmoid: _UNIT, nn.Hardsigmoid: _UNIT, nn.Softmax: _UNIT, nn.Tanh: _SYMMETRIC}
 
 # modules that prepare takes apart, so that they are observed inside
 CUSTOM: Mapping = {nn.LSTM: quantizable.LSTM}
@@ -97,11 +99,3 @@ def integer_twins(qconfig: QConfig) -> Mapping:
         return DYNAMIC
     stays_float = isinstance(observer, nn.Identity) or getattr(observer, "float_dtype", None) == "float32"
     return WEIGHT_ONLY if stays_float else STATIC
-
-
-# Modules that compute in float only: with a qconfig of their own they cannot be honoured. What is in no table (pools,
-# ReLU, Flatten, Dropout, Identity) takes integers as they are.
-FLOAT_ONLY: dict[type[Any], str] = {
-    nn.BatchNorm1d: "fuse it with the layer before it (fuse_modules)",
-    nn.BatchNorm2d: "fuse it with the convolution before it (fuse_modules)",
-}

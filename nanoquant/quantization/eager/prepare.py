@@ -16,7 +16,7 @@ from ...nn.quantized import FloatFunctional
 from ...nn.quantized.weighted import Weighted
 from ..backend_config import backend_config_of, check_qconfig
 from ..calibrate import warn_of_noise
-from ..mappings import CUSTOM, DYNAMIC, FIXED, FLOAT_ONLY, QAT, QAT_DYNAMIC, STATIC, Mapping, integer_twins
+from ..mappings import CUSTOM, DYNAMIC, FIXED, QAT, QAT_DYNAMIC, STATIC, Mapping, integer_twins
 from ..qconfig import QConfig, QConfigError, is_fake_quantizer
 from ..qconfig_mapping import QConfigMapping, propagate_qconfig_
 from ..stubs import DeQuantStub, QuantStub
@@ -137,12 +137,6 @@ def _check(model: Module, training: bool) -> None:
         )
     for path, module in wanted:
         static = tables[id(module)] is STATIC
-        cure = FLOAT_ONLY.get(type(module))
-        if cure and static:
-            raise QConfigError(
-                f"{path} ({type(module).__name__}) has no integer twin: {cure}, or keep it in float with {path}.qconfig = None "
-                "between a DeQuantStub and a QuantStub"
-            )
         if static or type(module) in tables[id(module)] or _weighs(module):
             check_qconfig(path, module, module.qconfig, backend, dynamic=tables[id(module)] is DYNAMIC)
         if training and tables[id(module)] is DYNAMIC and type(module) in DYNAMIC and type(module) not in QAT_DYNAMIC:
