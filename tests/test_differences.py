@@ -193,6 +193,31 @@ def scales_of_recurrent_layers() -> None:
     assert (twin[0].hh_l0.weight_scale.shape, twin[1].weight_scale.shape) == ((12,), ())  # torch: () for both
 
 
+@row("results of dynamic convolutions")
+def dynamic_convolutions() -> None:
+    options, arrays = next(case for case in cases("dynamic_layers") if case[0]["kind"] == "Conv1d")
+    layer = nn.Conv1d(*options["arguments"], **options["options"])
+    layer.load_state_dict({n.removeprefix("state "): v for n, v in arrays.items() if n.startswith("state ")})
+    x, theirs, exact = arrays["x"], arrays["y0"], np.asarray(layer(arrays["x"]).detach())
+    ours = np.asarray(quantization.quantize_dynamic(nn.Sequential(layer), {nn.Conv1d})[0](x))
+    step = np.ptp(x) / 127
+    assert theirs.min() >= x.min() - step > exact.min()
+    assert len(np.unique(theirs)) < len(np.unique(ours))
+    assert np.abs(theirs - exact).max() > 10 * np.abs(ours - exact).max()
+
+
+@row("activations in dynamic QAT")
+def dynamic_training() -> None:
+    layer = nn.Sequential(nn.Linear(1, 1, bias=False)).train()
+    layer[0].weight.data = np.ones((1, 1), np.float32)
+    layer.qconfig = quantization.default_dynamic_qat_qconfig
+    prepared, x = quantization.prepare_qat(layer), np.linspace(-1, 1, 5000, dtype=np.float32)[:, None]
+    trained, deployed = (
+        np.unique(np.asarray(m(x).detach())) for m in (prepared, quantization.convert(prepared.eval()))
+    )
+    assert len(trained) == len(deployed) == 128  # torch: 255, and 129
+
+
 def table() -> list[str]:
     section = README.read_text().partition("## What differs")[2].partition("\n## ")[0]
     return re.findall(r"^\| (.*?) \|", section, re.MULTILINE)[1:]
