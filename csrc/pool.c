@@ -89,10 +89,12 @@ static uint64_t wait_for_gate(uint64_t seen) {
     }
     pthread_mutex_lock(&lock);
     atomic_fetch_add(&sleepers, 1);
-    while (g = atomic_load(&gate), !(g & OPEN) || g / GENERATION == seen)
+    int slept = 0;
+    for (; g = atomic_load(&gate), !(g & OPEN) || g / GENERATION == seen; slept = 1)
         pthread_cond_wait(&wake, &lock);
     atomic_fetch_sub(&sleepers, 1);
-    move_freely();
+    if (slept)
+        move_freely();
     pthread_mutex_unlock(&lock);
     return g;
 }

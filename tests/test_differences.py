@@ -193,13 +193,17 @@ def scales_of_recurrent_layers() -> None:
     assert (twin[0].hh_l0.weight_scale.shape, twin[1].weight_scale.shape) == ((12,), ())  # torch: () for both
 
 
-@row("result of a dynamic convolution")
-def floats_out_of_a_dynamic_convolution() -> None:
-    layer = nn.Conv2d(1, 1, 1, bias=False)
-    layer.weight.data = np.full((1, 1, 1, 1), 0.01, np.float32)
-    twin = quantization.quantize_dynamic(nn.Sequential(layer), {nn.Conv2d})
-    x = np.linspace(0, 127, 128, dtype=np.float32).reshape(1, 1, 8, 16)  # steps of 1
-    assert np.abs(twin(x).array - 0.01 * x).max() < 0.01  # torch: 0 or 1
+@row("results of dynamic convolutions")
+def dynamic_convolutions() -> None:
+    options, arrays = next(case for case in cases("dynamic_layers") if case[0]["kind"] == "Conv1d")
+    layer = nn.Conv1d(*options["arguments"], **options["options"])
+    layer.load_state_dict({n.removeprefix("state "): v for n, v in arrays.items() if n.startswith("state ")})
+    x, theirs, exact = arrays["x"], arrays["y0"], np.asarray(layer(arrays["x"]).detach())
+    ours = np.asarray(quantization.quantize_dynamic(nn.Sequential(layer), {nn.Conv1d})[0](x))
+    step = np.ptp(x) / 127
+    assert theirs.min() >= x.min() - step > exact.min()
+    assert len(np.unique(theirs)) < len(np.unique(ours))
+    assert np.abs(theirs - exact).max() > 10 * np.abs(ours - exact).max()
 
 
 @row("scales of 4-bit embeddings")
@@ -217,6 +221,18 @@ def kinds_of_layers() -> None:
     converted = quantization.convert(quantization.prepare(model))
     assert type(converted[0]) is nn.quantized.dynamic.Linear
     assert type(converted[1]) is nn.quantized.WeightOnlyLinear
+
+
+@row("activations in dynamic QAT")
+def dynamic_training() -> None:
+    layer = nn.Sequential(nn.Linear(1, 1, bias=False)).train()
+    layer[0].weight.data = np.ones((1, 1), np.float32)
+    layer.qconfig = quantization.default_dynamic_qat_qconfig
+    prepared, x = quantization.prepare_qat(layer), np.linspace(-1, 1, 5000, dtype=np.float32)[:, None]
+    trained, deployed = (
+        np.unique(np.asarray(m(x).detach())) for m in (prepared, quantization.convert(prepared.eval()))
+    )
+    assert len(trained) == len(deployed) == 128  # torch: 255, and 129
 
 
 def table() -> list[str]:

@@ -58,7 +58,8 @@ def quantize_dynamic(
     that its result is the same in any batch; torch, and the default, take the range of all. Returns a new model, unless
     inplace.
 
-    Raises QConfigError for a type without such a twin, a path without such a module, and a qconfig that wants calibration.
+    Raises QConfigError for a type without such a twin, a path without such a module, a qconfig that wants calibration, and
+    per_row where no layer has ranges.
 
     >>> from nanoquant import nn
     >>> quantize_dynamic(nn.Sequential(nn.Linear(2, 3)), {nn.ReLU})  # doctest: +ELLIPSIS
@@ -93,10 +94,19 @@ GRUCell, RNNCell, ...
                 path, module, module.qconfig, backend, dynamic=integer_twins(module.qconfig) is not WEIGHT_ONLY
             )
     converted = without_qconfigs(exchange(converted, twins(asked)))
-    for module in converted.modules() if per_row else ():
-        if isinstance(module, Dynamic):
-            module.per_row = True
-    return converted
+    return _with_ranges_per_row(converted) if per_row else converted
+
+
+def _with_ranges_per_row(model: Module) -> Module:
+    """The model, changed in place; QConfigError if none of its layers has ranges."""
+    layers = [module for module in model.modules() if isinstance(module, Dynamic)]
+    if not layers:
+        raise QConfigError(
+            "per_row=True, but no layer's activations are quantized: only int8 dynamic layers have ranges"
+        )
+    for layer in layers:
+        layer.per_row = True
+    return model
 
 
 def _check(model: Module, chosen: QConfigMapping, table: Mapping) -> None:
