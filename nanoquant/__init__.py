@@ -47,6 +47,8 @@ from .functions import tril as tril, triu as triu, trunc as trunc, unique as uni
 from .functions import any as any, argmax as argmax, argmin as argmin, argsort as argsort, bmm as bmm, cat as cat
 from .functions import ceil as ceil, chunk as chunk, clamp as clamp, clone as clone, cos as cos, cumsum as cumsum
 from .functions import div as div, einsum as einsum, eq as eq, equal as equal, erf as erf, exp as exp
+from .functions import fake_quantize_per_channel_affine as fake_quantize_per_channel_affine
+from .functions import fake_quantize_per_tensor_affine as fake_quantize_per_tensor_affine
 from .functions import flatten as flatten, flip as flip, floor as floor, floor_divide as floor_divide
 from .functions import gather as gather, ge as ge, gt as gt, index_select as index_select, isfinite as isfinite
 from .functions import isinf as isinf, isnan as isnan, le as le, log as log, log1p as log1p

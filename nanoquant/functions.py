@@ -20,7 +20,9 @@ import numpy as np
 
 from .autograd.ops import OPS, Array, Op
 from .autograd.tensor import Tensor, apply
+from .qparams import QParams
 from .qtensor import QTensor
+from .scheme import qint8, qint16, qint32, quint8
 from .shaped import says
 
 
@@ -120,3 +122,26 @@ def _einsum_vjp(g: Array, y: Array, *operands: Array, equation: str = "") -> tup
 
 
 EINSUM = Op("einsum", _einsum, _einsum_vjp)
+
+
+def fake_quantize_per_tensor_affine(input: Any, scale: Any, zero_point: Any, quant_min: int, quant_max: int) -> Tensor:
+    """scale * (clamp(rint(x / scale) + zero_point, quant_min, quant_max) - zero_point); see `autograd.fake_quant`.
+
+    >>> fake_quantize_per_tensor_affine(nq.tensor([0.3, 9.0]), 0.25, 8, 0, 15)
+    tensor([0.25, 1.75])
+    """
+    return _fake_quantize(input, scale, zero_point, None, quant_min, quant_max)
+
+
+def fake_quantize_per_channel_affine(
+    input: Any, scale: Any, zero_point: Any, axis: int, quant_min: int, quant_max: int
+) -> Tensor:
+    """`fake_quantize_per_tensor_affine` with a scale and a zero point for each index along an axis."""
+    return _fake_quantize(input, scale, zero_point, axis, quant_min, quant_max)
+
+
+def _fake_quantize(input: Any, scale: Any, zero_point: Any, axis: int | None, low: int, high: int) -> Tensor:
+    kinds = (quint8, qint8, qint16, qint32)
+    dtype = next((t for t in kinds if t.quant_min <= low and high <= t.quant_max), qint32)
+    x = input if isinstance(input, Tensor) else Tensor(np.asarray(input, np.float32))
+    return x.fake_quantize(QParams(np.asarray(scale, np.float32), np.asarray(zero_point), dtype, axis, low, high))
