@@ -51,6 +51,48 @@ def test_a_dynamic_model_needs_no_classes(tmp_path: Path) -> None:
     assert np.array_equal(round_trip(model, tmp_path)(x).array, model(x).array)
 
 
+@pytest.mark.parametrize(
+    ("layer", "options"),
+    [
+        (nn.Linear(32, 4), {"dtype": nq.float16}),
+        (nn.Linear(32, 4), {"qconfig_spec": {nn.Linear: quantization.int8_weight_only_qconfig}}),
+        (nn.Linear(32, 4), {"qconfig_spec": {nn.Linear: quantization.int4_weight_only_qconfig}}),
+        (nn.LSTM(32, 4, bidirectional=True), {"per_row": True}),
+        (nn.GRU(32, 4), {"dtype": nq.float16}),
+        (nn.Conv1d(3, 4, 3), {"qconfig_spec": {nn.Conv1d}}),
+        (nn.ConvTranspose1d(3, 4, 3), {"qconfig_spec": {nn.ConvTranspose1d}}),
+        (nn.Embedding(9, 5), {"dtype": nq.quint4}),
+        (nn.EmbeddingBag(9, 5, padding_idx=2), {"dtype": nq.quint8}),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
+)
+def test_every_kind_of_layer_with_weights_alone(tmp_path: Path, layer: Any, options: Any) -> None:
+    model = quantization.quantize_dynamic(nn.Sequential(layer), **options)
+    x = np.arange(6).reshape(2, 3) if "Emb" in type(layer).__name__ else nq.randn(2, 3, 32).array
+    again, y = round_trip(model, tmp_path), model(x)
+    first = lambda result: result[0] if isinstance(result, tuple) else result  # noqa: E731
+    assert np.array_equal(first(again(x)).array, first(y).array)
+    assert repr(again) == repr(model)
+
+
+def test_layers_for_training_come_back(tmp_path: Path) -> None:
+    for layer, qconfig in (
+        (nn.Linear(32, 4), quantization.default_dynamic_qat_qconfig),
+        (nn.Linear(32, 4), quantization.int4_weight_only_qat_qconfig),
+        (nn.Embedding(9, 5), quantization.default_embedding_qat_qconfig),
+    ):
+        model = nn.Sequential(layer).train()
+        model.qconfig = qconfig
+        prepared = quantization.prepare_qat(model)
+        x = np.arange(6) if isinstance(layer, nn.Embedding) else nq.randn(6, 32).array
+        y = prepared(x).detach()
+        for module in prepared.modules():
+            module.__dict__.pop("qconfig", None)
+        again = round_trip(prepared, tmp_path)
+        assert type(again[0]) is type(prepared[0])
+        assert np.array_equal(again(x).detach().array, y.array)
+
+
 def test_quantized_files_are_about_a_quarter(tmp_path: Path) -> None:
     model = nn.Sequential(quantization.QuantStub(), nn.Linear(300, 300), quantization.DeQuantStub()).eval()
     nq.save(model, tmp_path / "float.nq")

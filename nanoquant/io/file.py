@@ -24,9 +24,8 @@ MAGIC = b"nanoquan"
 VERSION = 1
 ALIGNMENT = 64
 PREFIX = struct.Struct("<8sIQ")
-DTYPES = {
-    name: np.dtype(name).newbyteorder("<") for name in ("bool", "uint8", "int8", "int32", "int64", "float32", "float64")
-}
+_NAMES = ("bool", "uint8", "int8", "int32", "int64", "float16", "float32", "float64")
+DTYPES = {name: np.dtype(name).newbyteorder("<") for name in _NAMES}
 
 
 class FileError(ValueError):

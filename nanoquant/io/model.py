@@ -22,6 +22,7 @@ from ..autograd.tensor import Tensor
 from ..module import Module
 from ..nn import intrinsic, qat, quantized
 from ..numerics import Profile
+from ..qparams import AbsMaxRule
 from ..scheme import QDTYPES, QDType, QScheme
 from . import file
 from .file import FileError
@@ -29,7 +30,7 @@ from .file import FileError
 # Classes that any file may name; a user's own are given to `load`.
 KNOWN: dict[str, type[Module]] = {
     f"{space.__name__.removeprefix('nanoquant.')}.{name}": kind
-    for space in (quantization, nn, intrinsic, qat, quantized, quantized.dynamic)
+    for space in (quantization, nn, intrinsic, qat, qat.dynamic, quantized, quantized.dynamic)
     for name, kind in vars(space).items()
     if isinstance(kind, type) and issubclass(kind, Module) and not name.startswith("_")
 }
@@ -131,7 +132,7 @@ def _encode(value: Any, path: str, module: Module, name: str) -> Any:
         return items if isinstance(value, list) else {"tuple": items}
     if isinstance(value, QDType):
         return {"dtype": value.name}
-    if isinstance(value, QScheme | Profile):
+    if isinstance(value, QScheme | Profile | AbsMaxRule):
         return {type(value).__name__.lower(): value.name}
     raise TypeError(
         f"{path or 'the model'} ({module.printed_name()}): its attribute {name!r} is a {type(value).__name__}, which a file "
@@ -144,6 +145,7 @@ DECODERS: dict[str, Any] = {
     "dtype": lambda value: QDTYPES[value],
     "qscheme": lambda value: QScheme[value],
     "profile": lambda value: Profile[value],
+    "absmaxrule": lambda value: AbsMaxRule[value],
 }
 
 
