@@ -242,3 +242,19 @@ def test_any_damage_is_noticed_or_harmless(tmp_path: Path, position: int, patch:
     path.write_bytes(data)
     with contextlib.suppress(FileError):
         assert isinstance(nq.load(path), nn.Module | dict)
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.LSTM(4, 6, bidirectional=True), nn.MultiheadAttention(4, 2)], ids=["LSTM", "attention"]
+)
+def test_layers_taken_apart_come_back(tmp_path: Path, layer: Any) -> None:
+    model = nn.ModuleList([layer]).eval()
+    model.qconfig = quantization.default_qconfig
+    prepared, x = quantization.prepare(model), nq.randn(5, 2, 4)
+    given = (x,) if isinstance(layer, nn.LSTM) else (x, x, x)
+    prepared[0](*given)
+    converted = quantization.convert(prepared)
+    again = round_trip(converted, tmp_path)
+    integers = nq.quantize_per_tensor(x, 0.05, 128, nq.quint8)
+    given = tuple(integers for _ in given)
+    assert np.array_equal(again[0](*given)[0].int_repr(), converted[0](*given)[0].int_repr())

@@ -198,3 +198,80 @@ def test_lstms_are_torchs(qat: bool) -> None:
             assert scales[name] == pytest.approx(float(value), rel=1e-5), name
     for x in sequence_data():
         np.testing.assert_allclose(np.asarray(converted(x)), theirs(torch.from_numpy(x)).numpy(), atol=1e-6)
+
+
+class Attending(nn.Module):
+    """Attention between stubs."""
+
+    def __init__(self, batch_first: bool = True) -> None:
+        super().__init__()
+        self.quant, self.dequant = quantization.QuantStub(), quantization.DeQuantStub()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=batch_first)
+
+    def forward(self, x: Any) -> Any:
+        q = self.quant(x)
+        return self.dequant(self.attention(q, q, q, need_weights=False)[0])
+
+
+@pytest.mark.parametrize("qat", [False, True])
+def test_attention_is_observed_inside(qat: bool) -> None:
+    nq.manual_seed(0)
+    model, x = Attending().train(qat), np.random.default_rng(0).standard_normal((16, 5, 8)).astype(np.float32)
+    model.qconfig = (quantization.get_default_qat_qconfig if qat else quantization.get_default_qconfig)("fbgemm")
+    prepared = (quantization.prepare_qat if qat else quantization.prepare)(model)
+    prepared(x)
+    converted = quantization.convert(prepared.eval())
+    attention = converted.attention
+    for name in ("linear_Q", "linear_K", "linear_V", "out_proj"):
+        assert type(getattr(attention, name)) is nn.quantized.Linear
+    assert type(attention.quant_attn_output) is nn.quantized.Quantize
+    wanted = np.asarray(model.eval()(x).detach())
+    assert np.abs(np.asarray(converted(x)) - wanted).max() < 0.1 * np.abs(wanted).max()
+    if qat:  # training equals deployment, to a step of the output's grid
+        trained, step = np.asarray(prepared(x).detach()), float(attention.out_proj.scale)
+        assert np.abs(np.asarray(converted(x)) - trained).max() <= 1.01 * step
+
+
+def test_attentions_masks_and_weights_are_those_of_the_float_layer() -> None:
+    nq.manual_seed(0)
+    layer = nn.MultiheadAttention(8, 2)
+    twin = nn.quantizable.MultiheadAttention.from_float(layer)
+    x = np.random.default_rng(0).standard_normal((5, 3, 8)).astype(np.float32)
+    mask, padding = np.triu(np.ones((5, 5), bool), 1), np.zeros((3, 5), bool)
+    padding[1, 3:] = True
+    for got, expected in zip(
+        twin(x, x, x, padding, attn_mask=mask), layer(x, x, x, padding, attn_mask=mask), strict=True
+    ):
+        np.testing.assert_allclose(np.asarray(got.detach()), np.asarray(expected.detach()), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's
+def test_attention_is_torchs() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+
+    class Theirs(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.quant, self.dequant = torch.ao.quantization.QuantStub(), torch.ao.quantization.DeQuantStub()
+            self.attention = torch.nn.MultiheadAttention(8, 2)  # with batch_first, torch 2.13's observed form is wrong
+
+        forward = Attending.forward
+
+    nq.manual_seed(0)
+    model, other = Attending(batch_first=False).eval(), Theirs().eval()
+    other.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in model.state_dict().items()})
+    torch.backends.quantized.engine, x = (
+        "fbgemm",
+        np.random.default_rng(0).standard_normal((16, 5, 8)).astype(np.float32),
+    )
+    outputs = []
+    for network, library, given in ((model, quantization, x), (other, torch.ao.quantization, torch.from_numpy(x))):
+        network.qconfig = library.default_qconfig
+        prepared = library.prepare(network)
+        prepared(given)
+        converted = library.convert(prepared)
+        outputs.append((np.asarray(converted(given)), float(converted.attention.out_proj.scale)))
+    (ours, step), (theirs, their_step) = outputs
+    assert step == pytest.approx(their_step, rel=1e-4)
+    assert np.abs(ours - theirs).max() <= 1.01 * step
+    assert (np.abs(ours - theirs) > 0.5 * step).mean() < 0.02

@@ -30,7 +30,7 @@ from .file import FileError
 # Classes that any file may name; a user's own are given to `load`.
 KNOWN: dict[str, type[Module]] = {
     f"{space.__name__.removeprefix('nanoquant.')}.{name}": kind
-    for space in (quantization, nn, intrinsic, qat, qat.dynamic, quantized, quantized.dynamic)
+    for space in (quantization, nn, intrinsic, qat, qat.dynamic, nn.quantizable, quantized, quantized.dynamic)
     for name, kind in vars(space).items()
     if isinstance(kind, type) and issubclass(kind, Module) and not name.startswith("_")
 }

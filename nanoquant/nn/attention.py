@@ -76,6 +76,8 @@ class MultiheadAttention(Module):
     ((5, 1, 8), (1, 5, 5))
     """
 
+    out_proj: Linear
+
     def __init__(
         self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, *, batch_first: bool = False
     ) -> None:
@@ -91,19 +93,30 @@ class MultiheadAttention(Module):
             if start is not None:
                 start.array[...] = 0
 
-    def _heads(self, x: Tensor, part: int) -> Tensor:
-        """(length, batch, embed_dim) through its part of the projection, as (batch, heads, length, size)."""
-        n = self.embed_dim
-        rows = slice(part * n, part * n + n)
-        y = linear(x, self.in_proj_weight[rows], None if self.in_proj_bias is None else self.in_proj_bias[rows])
-        return y.reshape(*x.shape[:2], self.num_heads, n // self.num_heads).permute(1, 2, 0, 3)
+    def take(self, x: Any) -> Any:
+        """An input as a tensor."""
+        return take_float(self, x)
+
+    def project(self, x: Any, part: int) -> Tensor:
+        """(length, batch, embed_dim) through its part of the projection: of queries, keys or values."""
+        rows = slice(part * self.embed_dim, (part + 1) * self.embed_dim)
+        return linear(x, self.in_proj_weight[rows], None if self.in_proj_bias is None else self.in_proj_bias[rows])
+
+    def finish(self, y: Tensor) -> Tensor:
+        """All heads, side by side, through the last projection."""
+        return self.out_proj(y)  # type: ignore[no-any-return]
+
+    def _heads(self, x: Any, part: int) -> Tensor:
+        """`project`, as (batch, heads, length, size)."""
+        y = self.project(x, part).reshape(*x.shape[:2], self.num_heads, self.embed_dim // self.num_heads)
+        return y.permute(1, 2, 0, 3)
 
     def forward(
         self, query: Any, key: Any, value: Any, key_padding_mask: Any = None, need_weights: bool = True,
         attn_mask: Any = None, average_attn_weights: bool = True, is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
         """See the class. is_causal says what attn_mask is, as in torch; without a mask it makes one."""
-        inputs = [take_float(self, x) for x in (query, key, value)]
+        inputs = [self.take(x) for x in (query, key, value)]
         alone = inputs[0].ndim == 2
         if alone:
             inputs = [x.reshape(x.shape[0], 1, x.shape[1]) for x in inputs]
@@ -120,7 +133,7 @@ class MultiheadAttention(Module):
         if key_padding_mask is not None:
             bias.append(as_tensor(_bias_of(key_padding_mask, q.dtype)).reshape(batch, 1, 1, columns))
         y, weights = _attend(q, k, v, bias, self.dropout if self.training else 0.0, None)
-        y = self.out_proj(y.permute(2, 0, 1, 3).reshape(rows, batch, self.embed_dim))
+        y = self.finish(y.permute(2, 0, 1, 3).reshape(rows, batch, self.embed_dim))
         seen = weights.mean(1) if average_attn_weights else weights
         if alone:
             return y.reshape(rows, -1), seen.reshape(*seen.shape[1:]) if need_weights else None

@@ -1,10 +1,11 @@
-"""Recurrent layers that can be observed inside: made of layers and functionals, each with a place for an observer.
+"""Recurrent layers and attention that can be observed inside: made of parts, each with a place for an observer.
 
     igates(x) --+
                 add --> chunk --> sigmoid, sigmoid, tanh, sigmoid --> f c + i g --> tanh --> o tanh(c') --> h'
     hgates(h) --+                    every arrow is observed, and integers once converted
 
-What prepare puts in the place of `nn.LSTM`; convert exchanges its parts. Names are torch's, so that its state loads.
+What prepare puts in the place of `nn.LSTM` and `nn.MultiheadAttention`; convert exchanges the parts. Names are torch's, so
+that its state loads.
 
 Source: torch.ao.nn.quantizable. Before: `nanoquant.nn.quantized`. After: `nanoquant.ops`.
 """
@@ -15,14 +16,16 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd.parameter import Parameter
 from ..autograd.tensor import Tensor
 from ..functions import cat, stack
 from ..module import Module
 from ..qtensor import QTensor, quantize
+from . import attention
 from .activation import Sigmoid, Tanh
 from .container import ModuleList
 from .layer import as_tensor
-from .linear import Linear
+from .linear import Identity, Linear
 from .norm import dropout
 from .quantized.activation import tanh
 from .quantized.arithmetic import join
@@ -66,7 +69,7 @@ class LSTMCell(Module):
                 gates.bias = getattr(lstm, f"bias_{name}{suffix}")
 
 
-class _Direction(Module):
+class LSTMSingleLayer(Module):
     """A cell over (steps, batch, inputs)."""
 
     def __init__(self, inputs: int, hidden: int, bias: bool) -> None:
@@ -88,14 +91,14 @@ def _stacked(parts: list[Any]) -> Any:
     return stack(parts)
 
 
-class _Layer(Module):
+class LSTMLayer(Module):
     """A layer in one direction, or in both, side by side."""
 
     def __init__(self, inputs: int, hidden: int, bias: bool, bidirectional: bool) -> None:
         super().__init__()
-        self.layer_fw = _Direction(inputs, hidden, bias)
+        self.layer_fw = LSTMSingleLayer(inputs, hidden, bias)
         if bidirectional:
-            self.layer_bw = _Direction(inputs, hidden, bias)
+            self.layer_bw = LSTMSingleLayer(inputs, hidden, bias)
         self.bidirectional = bidirectional
 
     def forward(self, x: Any, hidden: list[Any]) -> tuple[Any, list[Any]]:
@@ -124,7 +127,7 @@ class LSTM(Module):
         self.input_size, self.hidden_size, self.num_layers, self.bias = input_size, hidden_size, num_layers, bias
         self.batch_first, self.dropout, self.bidirectional = batch_first, dropout, bidirectional
         widths = [input_size, *[hidden_size * (1 + bidirectional)] * (num_layers - 1)]
-        self.layers = ModuleList([_Layer(width, hidden_size, bias, bidirectional) for width in widths])
+        self.layers = ModuleList([LSTMLayer(width, hidden_size, bias, bidirectional) for width in widths])
 
     @classmethod
     def from_float(cls, module: Any) -> LSTM:
@@ -152,3 +155,56 @@ class LSTM(Module):
                 value = dropout(value, self.dropout, self.training)
         h, c = ([end[k].dequantize() if isinstance(end[k], QTensor) else end[k] for end in ends] for k in range(2))
         return value.transpose(0, 1) if self.batch_first else value, (stack(h), stack(c))
+
+
+class Quant(Identity):
+    """Where floats become integers again: observed, and `nn.quantized.Quantize` once converted."""
+
+
+class MultiheadAttention(attention.MultiheadAttention):
+    """`nn.MultiheadAttention` of layers that are observed one by one. Arguments, inputs and masks as there.
+
+    Converted, the four projections are integers', and so is what comes out. Between them queries, keys and values are floats, as
+    in torch: scores, softmax and the weights' product with the values. The weights that are returned are floats.
+
+    >>> MultiheadAttention(8, 2)(*[nq.ones(5, 1, 8)] * 3)[0].shape
+    (5, 1, 8)
+    """
+
+    def __init__(
+        self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, *, batch_first: bool = False
+    ) -> None:
+        Module.__init__(self)
+        if embed_dim % num_heads:
+            raise ValueError(f"embed_dim={embed_dim} must be divisible by num_heads={num_heads}")
+        self.embed_dim, self.num_heads, self.dropout, self.batch_first = embed_dim, num_heads, dropout, batch_first
+        self.linear_Q, self.linear_K, self.linear_V, self.out_proj = (
+            Linear(embed_dim, embed_dim, bias) for _ in range(4)
+        )
+        self.quant_attn_output = Quant()
+
+    @classmethod
+    def from_float(cls, module: Any) -> MultiheadAttention:
+        """Of a float `nn.MultiheadAttention`, with copies of the parts of its projection."""
+        n, bias = module.embed_dim, module.in_proj_bias
+        twin = cls(n, module.num_heads, module.dropout, bias is not None, batch_first=module.batch_first)
+        for part, layer in enumerate((twin.linear_Q, twin.linear_K, twin.linear_V)):
+            rows = slice(part * n, (part + 1) * n)
+            layer.weight = Parameter(module.in_proj_weight.array[rows].copy())
+            if bias is not None:
+                layer.bias = Parameter(bias.array[rows].copy())
+        twin.out_proj.weight, twin.out_proj.bias = module.out_proj.weight, module.out_proj.bias
+        return twin.train(module.training)
+
+    def take(self, x: Any) -> Any:
+        """An input as a tensor, float or quantized."""
+        return as_tensor(x)
+
+    def project(self, x: Any, part: int) -> Tensor:
+        """See the float layer; in floats, whatever the projection computes in."""
+        y = (self.linear_Q, self.linear_K, self.linear_V)[part](x)
+        return y.dequantize() if isinstance(y, QTensor) else y
+
+    def finish(self, y: Tensor) -> Tensor:
+        """See the float layer."""
+        return self.out_proj(self.quant_attn_output(y))  # type: ignore[no-any-return]

@@ -44,6 +44,7 @@ STATIC: Mapping = {
 # the same, of modules without weights; what is in no table (pools, ReLU, Flatten, Dropout, Identity) takes integers as they are
 _WITHOUT_WEIGHTS: Mapping = {
     quantized.FloatFunctional: quantized.QFunctional,
+    quantizable.Quant: quantized.Quantize,
     **_twins("Sigmoid Tanh Hardsigmoid Hardswish LeakyReLU ELU PReLU Softmax", nn, quantized),
     **_twins("LayerNorm GroupNorm BatchNorm#d InstanceNorm#d", nn, quantized),
     **_twins("BNReLU2d BNReLU3d", intrinsic, quantized),
@@ -56,7 +57,7 @@ _SYMMETRIC = default_fixed_qparams_range_neg1to1_observer, default_fixed_qparams
 FIXED = {nn.Sigmoid: _UNIT, nn.Hardsigmoid: _UNIT, nn.Softmax: _UNIT, nn.Tanh: _SYMMETRIC}
 
 # modules that prepare takes apart, so that they are observed inside
-CUSTOM: Mapping = {nn.LSTM: quantizable.LSTM}
+CUSTOM: Mapping = {nn.LSTM: quantizable.LSTM, nn.MultiheadAttention: quantizable.MultiheadAttention}
 
 # float or fused module -> its twin with fake-quantized weights
 QAT: Mapping = {
