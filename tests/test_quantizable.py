@@ -213,23 +213,58 @@ class Attending(nn.Module):
         return self.dequant(self.attention(q, q, q, need_weights=False)[0])
 
 
+@pytest.mark.parametrize("integers", [False, True])
 @pytest.mark.parametrize("qat", [False, True])
-def test_attention_is_observed_inside(qat: bool) -> None:
+def test_attention_is_observed_inside(qat: bool, integers: bool) -> None:
     nq.manual_seed(0)
     model, x = Attending().train(qat), np.random.default_rng(0).standard_normal((16, 5, 8)).astype(np.float32)
     model.qconfig = (quantization.get_default_qat_qconfig if qat else quantization.get_default_qconfig)("fbgemm")
+    model.attention.integers = integers
     prepared = (quantization.prepare_qat if qat else quantization.prepare)(model)
     prepared(x)
     converted = quantization.convert(prepared.eval())
     attention = converted.attention
     for name in ("linear_Q", "linear_K", "linear_V", "out_proj"):
         assert type(getattr(attention, name)) is nn.quantized.Linear
-    assert type(attention.quant_attn_output) is nn.quantized.Quantize
+    if integers:
+        kinds = [type(part) for part in (attention.scores, attention.softmax, attention.mixed)]
+        assert kinds == [nn.quantized.QFunctional, nn.quantized.Softmax, nn.quantized.QFunctional]
+        q = converted.quant(x)
+        with pytest.raises(ModuleError, match="masks are floats' affair"):
+            attention(q, q, q, is_causal=True)
+    else:
+        assert type(attention.quant_attn_output) is nn.quantized.Quantize
     wanted = np.asarray(model.eval()(x).detach())
     assert np.abs(np.asarray(converted(x)) - wanted).max() < 0.1 * np.abs(wanted).max()
     if qat:  # training equals deployment, to a step of the output's grid
         trained, step = np.asarray(prepared(x).detach()), float(attention.out_proj.scale)
-        assert np.abs(np.asarray(converted(x)) - trained).max() <= 1.01 * step
+        assert np.abs(np.asarray(converted(x)) - trained).max() <= (2.01 if integers else 1.01) * step
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [((3, 5), (5, 4)), ((2, 3, 4, 17), (3, 17, 33)), ((1, 70), (2, 70, 1)), ((0, 3), (3, 2))]
+)
+@pytest.mark.parametrize("dtype", [nq.quint8, nq.qint8])
+def test_products_of_matrices_are_exact(a: tuple[int, ...], b: tuple[int, ...], dtype: Any) -> None:
+    g, info = np.random.default_rng(0), np.iinfo(dtype.storage)
+    left, right = (
+        nq.QTensor(
+            g.integers(info.min, info.max + 1, s).astype(dtype.storage), nq.QParams(scale, zero + info.min, dtype)
+        )
+        for s, scale, zero in ((a, 0.1, 100), (b, 0.02, 140))
+    )
+    sums = (left.values.astype(np.int64) - 100 - info.min) @ (right.values.astype(np.int64) - 140 - info.min)
+    scale = np.float32(0.3) * np.sqrt(np.float32(a[-1]))
+    mul = np.float32(0.1) * np.float32(0.02) / scale
+    wanted = np.clip(np.rint(sums.astype(np.float32) * mul) + 120 + info.min, info.min, info.max)
+    got = nq.ops.quantized.matmul(left, right, float(scale), 120 + info.min)
+    assert got.shape == sums.shape
+    assert np.abs(np.asarray(got.int_repr()).astype(int) - wanted).max(initial=0) <= 1  # FBGEMM multiplies twice
+    assert (np.asarray(got.int_repr()) != wanted).sum() <= 0.01 * sums.size
+    for shapes, message in ((((2, 3), (2, 3)), "takes matrices"), (((2, 1, 3), (3, 3, 2)), "do not broadcast")):
+        x, y = (nq.quantize_per_tensor(np.zeros(s), 1.0, 0, dtype) for s in shapes)
+        with pytest.raises(ValueError, match=message):
+            nq.ops.quantized.matmul(x, y, 1.0, 0)
 
 
 def test_attentions_masks_and_weights_are_those_of_the_float_layer() -> None:

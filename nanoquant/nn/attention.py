@@ -22,9 +22,10 @@ from .norm import Dropout, LayerNorm, dropout
 
 
 def _bias_of(mask: Any, dtype: Any) -> Any:
-    """What a mask adds to the scores: -inf where a boolean one is True; a float one as it is."""
+    """What a mask adds to the scores: -inf where a boolean one is True; a float one as it is. dtype: the scores'."""
     array = np.asarray(mask)
-    return np.where(array, -np.inf, 0).astype(dtype) if array.dtype == bool else mask
+    floats = dtype if isinstance(dtype, np.dtype) else np.float32
+    return np.where(array, -np.inf, 0).astype(floats) if array.dtype == bool else mask
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, bias: list[Any], p: float, scale: float | None) -> tuple[Tensor, Tensor]:
@@ -102,7 +103,11 @@ class MultiheadAttention(Module):
         rows = slice(part * self.embed_dim, (part + 1) * self.embed_dim)
         return linear(x, self.in_proj_weight[rows], None if self.in_proj_bias is None else self.in_proj_bias[rows])
 
-    def finish(self, y: Tensor) -> Tensor:
+    def attend(self, q: Any, k: Any, v: Any, bias: list[Any]) -> tuple[Any, Tensor]:
+        """(what all heads give, their weights), of (batch, heads, length, size)."""
+        return _attend(q, k, v, bias, self.dropout if self.training else 0.0, None)
+
+    def finish(self, y: Any) -> Tensor:
         """All heads, side by side, through the last projection."""
         return self.out_proj(y)  # type: ignore[no-any-return]
 
@@ -132,7 +137,7 @@ class MultiheadAttention(Module):
             bias.append(_bias_of(_causal(rows, columns), q.dtype))
         if key_padding_mask is not None:
             bias.append(as_tensor(_bias_of(key_padding_mask, q.dtype)).reshape(batch, 1, 1, columns))
-        y, weights = _attend(q, k, v, bias, self.dropout if self.training else 0.0, None)
+        y, weights = self.attend(q, k, v, bias)
         y = self.finish(y.permute(2, 0, 1, 3).reshape(rows, batch, self.embed_dim))
         seen = weights.mean(1) if average_attn_weights else weights
         if alone:

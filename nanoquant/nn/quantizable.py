@@ -12,17 +12,19 @@ Source: torch.ao.nn.quantizable. Before: `nanoquant.nn.quantized`. After: `nanoq
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..autograd.parameter import Parameter
 from ..autograd.tensor import Tensor
+from ..errors import ModuleError
 from ..functions import cat, stack
 from ..module import Module
 from ..qtensor import QTensor, quantize
 from . import attention
-from .activation import Sigmoid, Tanh
+from .activation import Sigmoid, Softmax, Tanh
 from .container import ModuleList
 from .layer import as_tensor
 from .linear import Identity, Linear
@@ -165,29 +167,35 @@ class MultiheadAttention(attention.MultiheadAttention):
     """`nn.MultiheadAttention` of layers that are observed one by one. Arguments, inputs and masks as there.
 
     Converted, the four projections are integers', and so is what comes out. Between them queries, keys and values are floats, as
-    in torch: scores, softmax and the weights' product with the values. The weights that are returned are floats.
+    in torch: scores, softmax and the weights' product with the values. With `integers` they are integers', too: of a float
+    layer, set `layer.integers = True` before prepare. Masks are then an error. The weights that are returned are floats.
 
     >>> MultiheadAttention(8, 2)(*[nq.ones(5, 1, 8)] * 3)[0].shape
     (5, 1, 8)
     """
 
     def __init__(
-        self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, *, batch_first: bool = False
-    ) -> None:
+        self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, *, batch_first: bool = False,
+        integers: bool = False,
+    ) -> None:  # fmt: skip
         Module.__init__(self)
         if embed_dim % num_heads:
             raise ValueError(f"embed_dim={embed_dim} must be divisible by num_heads={num_heads}")
         self.embed_dim, self.num_heads, self.dropout, self.batch_first = embed_dim, num_heads, dropout, batch_first
-        self.linear_Q, self.linear_K, self.linear_V, self.out_proj = (
-            Linear(embed_dim, embed_dim, bias) for _ in range(4)
-        )
-        self.quant_attn_output = Quant()
+        self.linear_Q, self.linear_K, self.linear_V = (Linear(embed_dim, embed_dim, bias) for _ in range(3))
+        self.add_module("out_proj", Linear(embed_dim, embed_dim, bias))
+        self.integers = integers
+        if integers:
+            self.scores, self.softmax, self.mixed = FloatFunctional(), Softmax(-1), FloatFunctional()
+        else:
+            self.quant_attn_output = Quant()
 
     @classmethod
     def from_float(cls, module: Any) -> MultiheadAttention:
         """Of a float `nn.MultiheadAttention`, with copies of the parts of its projection."""
-        n, bias = module.embed_dim, module.in_proj_bias
-        twin = cls(n, module.num_heads, module.dropout, bias is not None, batch_first=module.batch_first)
+        n, bias, integers = module.embed_dim, module.in_proj_bias, getattr(module, "integers", False)
+        options = {"batch_first": module.batch_first, "integers": integers}
+        twin = cls(n, module.num_heads, module.dropout, bias is not None, **options)
         for part, layer in enumerate((twin.linear_Q, twin.linear_K, twin.linear_V)):
             rows = slice(part * n, (part + 1) * n)
             layer.weight = Parameter(module.in_proj_weight.array[rows].copy())
@@ -200,11 +208,29 @@ class MultiheadAttention(attention.MultiheadAttention):
         """An input as a tensor, float or quantized."""
         return as_tensor(x)
 
-    def project(self, x: Any, part: int) -> Tensor:
-        """See the float layer; in floats, whatever the projection computes in."""
+    def project(self, x: Any, part: int) -> Any:
+        """See the float layer; in floats, whatever the projection computes in, unless all is integers'."""
         y = (self.linear_Q, self.linear_K, self.linear_V)[part](x)
-        return y.dequantize() if isinstance(y, QTensor) else y
+        return y.dequantize() if isinstance(y, QTensor) and not self.integers else y
 
-    def finish(self, y: Tensor) -> Tensor:
+    def attend(self, q: Any, k: Any, v: Any, bias: list[Any]) -> tuple[Any, Tensor]:
         """See the float layer."""
-        return self.out_proj(self.quant_attn_output(y))  # type: ignore[no-any-return]
+        if not self.integers:
+            return super().attend(q, k, v, bias)
+        if bias:
+            raise ModuleError(self, "masks are floats' affair: leave integers=False, or call it without masks")
+        weights = self.softmax(self.scores.matmul(_times(q, q.shape[-1] ** -0.5), k.transpose(-2, -1)))
+        y = self.mixed.matmul(weights, v)
+        return y, weights.dequantize() if isinstance(weights, QTensor) else weights
+
+    def finish(self, y: Any) -> Any:
+        """See the float layer."""
+        return self.out_proj(y if self.integers else self.quant_attn_output(y))
+
+
+def _times(x: Any, factor: float) -> Any:
+    """x times a positive number: of integers, the same ones with a longer step."""
+    if not isinstance(x, QTensor):
+        return x * factor
+    scale = np.asarray(x.qparams.scale * np.float32(factor))
+    return QTensor(x.values, replace(x.qparams, scale=scale), x.origin)

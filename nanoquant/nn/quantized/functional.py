@@ -23,6 +23,7 @@ from ..layer import take_float
 from ..linear import Identity
 from .arithmetic import combine, join
 from .on_grid import OnGrid, output_qparams
+from .product import multiply
 
 Self = Any
 
@@ -118,8 +119,8 @@ class QFunctional(OnGrid):
         return combine("mul", self.take(x), self.take(y), self.output())
 
     def matmul(self, x: Any, y: Any) -> QTensor:
-        """The product of matrices: of the dequantized ones, quantized, as in torch."""
-        return quantize(matmul(self.take(x).dequantize(), self.take(y).dequantize()), self.output())
+        """The product of matrices, in integers (torch multiplies floats)."""
+        return multiply(self.take(x), self.take(y), self.output())
 
     def cat(self, x: Sequence[Any], dim: int = 0) -> QTensor:
         """Tensors joined along an axis, each requantized to this module's grid."""

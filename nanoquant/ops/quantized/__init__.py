@@ -33,6 +33,7 @@ from ...nn.quantized.normalization import batch_norm3d_relu as batch_norm3d_relu
 from ...nn.quantized.normalization import batch_norm_relu as batch_norm_relu
 from ...nn.quantized.normalization import layer_norm as layer_norm
 from ...nn.quantized.normalization import softmax as softmax
+from ...nn.quantized.product import matmul as matmul
 from .convolution import conv1d as conv1d
 from .convolution import conv1d_prepack as conv1d_prepack
 from .convolution import conv1d_relu as conv1d_relu
