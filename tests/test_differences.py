@@ -223,6 +223,17 @@ def kinds_of_layers() -> None:
     assert type(converted[1]) is nn.quantized.WeightOnlyLinear
 
 
+@row("`matmul` of quantized tensors")
+def products_in_integers() -> None:
+    a, b = (nq.quantize_per_tensor(np.full(s, 255.0), 1.0, 0, nq.quint8) for s in ((1, 3000), (3000, 1)))
+    b.values[0, 0] = 254
+    assert 255 * 255 * 3000 - 255 > 2**24  # where float32 has even numbers only
+    assert nq.ops.quantized.matmul(a, b, 765000.0, 0).int_repr().tolist() == [[255]]
+    assert (
+        nn.quantized.QFunctional().matmul.__doc__ == "The product of matrices, in integers (torch multiplies floats)."
+    )
+
+
 @row("activations in dynamic QAT")
 def dynamic_training() -> None:
     layer = nn.Sequential(nn.Linear(1, 1, bias=False)).train()

@@ -157,6 +157,24 @@ def scratch(data: Data, epochs: int, stride: bool) -> Any:
     return quantization.convert(prepared.eval())
 
 
+def imbalanced(model: Any, widest: float, seed: int) -> Any:
+    """The same function: each channel between two convolutions times exp(U(-1/2, 1/2) ln widest), and divided after."""
+    twin, g = copy.deepcopy(model), np.random.default_rng(seed)
+    layers = [layer for layer in twin if isinstance(layer, nn.Conv2d | nn.BatchNorm2d | nn.Linear)]
+    factor = np.ones((1, 1, 1, 1), np.float32)
+    for layer in layers:
+        if isinstance(layer, nn.BatchNorm2d):
+            factor = np.exp(g.uniform(-0.5, 0.5, layer.num_features) * np.log(widest)).astype(np.float32)
+            layer.weight.array[:] *= factor
+            layer.bias.array[:] *= factor
+        elif isinstance(layer, nn.Linear):
+            layer.weight.array[:] /= factor.reshape(1, -1)
+        else:  # depthwise filters have one input each, which is their output's number
+            shape = (-1, 1, 1, 1) if layer.groups > 1 else (1, -1, 1, 1)
+            layer.weight.array[:] /= factor.reshape(shape)
+    return twin
+
+
 def narrow(qconfig: Any) -> Any:
     """The same with 3-bit weights of -3 .. 3: as many steps on both sides, max |w| in the last."""
     return quantization.QConfig(qconfig.activation, qconfig.weight.with_args(quant_min=-3, quant_max=3))
@@ -226,6 +244,11 @@ def measure(data: Data, seed: int, epochs: int, stride: bool) -> dict[str, float
     row["W3n"] = accuracy(ptq(model, data, narrow(few_bits(3, False)[0])), data)
     row["QAT W3n"] = accuracy(qat(model, data, narrow(few_bits(3, False)[1]), epochs), data)
     row["QAT W3pt"] = accuracy(qat(model, data, few_bits(3, False)[1], epochs), data)
+    for widest in (16, 256):
+        twin = imbalanced(model, widest, seed)
+        for per_channel in (False, True):
+            qconfig = few_bits(8, per_channel)[0]
+            row[f"W8{'pc' if per_channel else 'pt'} x{widest}"] = accuracy(ptq(twin, data, qconfig), data)
     row["QAT int8"] = accuracy(qat(model, data, quantization.get_default_qat_qconfig("x86"), epochs, share=0.1), data)
     row["scratch int8"] = accuracy(scratch(data, epochs, stride), data)
     return row
@@ -242,6 +265,8 @@ def claims(rows: list[dict[str, float]], on_digits: bool, images: int) -> list[t
         ("per channel is no worse than per tensor at 4 and 3 bits", bool(no_worse.all())),
         ("8 bits cost at most a point", bool((each["int8"] >= each["float"] - 1).all())),
         ("fewer bits cost more, per tensor", bool(falling.all())),
+        ("channels x256 apart: per tensor is lost", bool((each["W8pt x256"] < each["W8pt"] - 40).all())),
+        ("channels x256 apart: per channel is far ahead", bool((each["W8pc x256"] > each["W8pt x256"] + 20).all())),
         ("QAT at 3 bits is ahead of PTQ", bool((each["QAT W3pt"] > each["W3pt"]).all())),
         ("int8, fine-tuned, is on average as good as int8 from scratch", bool(tuned >= -few)),
     ]
