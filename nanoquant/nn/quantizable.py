@@ -31,7 +31,7 @@ from .linear import Identity, Linear
 from .norm import dropout
 from .quantized.activation import tanh
 from .quantized.arithmetic import join
-from .quantized.functional import FloatFunctional
+from .quantized.functionals import FloatFunctional
 
 
 class LSTMCell(Module):

@@ -5,6 +5,7 @@ from it when a layer first runs.
 """
 
 from . import dynamic as dynamic
+from . import functional as functional
 from .activations import ELU as ELU
 from .activations import Hardsigmoid as Hardsigmoid
 from .activations import Hardswish as Hardswish
@@ -20,9 +21,9 @@ from .conv import ConvReLU3d as ConvReLU3d
 from .conv import ConvTranspose1d as ConvTranspose1d
 from .conv import ConvTranspose2d as ConvTranspose2d
 from .conv import ConvTranspose3d as ConvTranspose3d
-from .functional import FloatFunctional as FloatFunctional
-from .functional import FXFloatFunctional as FXFloatFunctional
-from .functional import QFunctional as QFunctional
+from .functionals import FloatFunctional as FloatFunctional
+from .functionals import FXFloatFunctional as FXFloatFunctional
+from .functionals import QFunctional as QFunctional
 from .linear import Linear as Linear
 from .linear import LinearReLU as LinearReLU
 from .norm import BatchNorm1d as BatchNorm1d

@@ -13,13 +13,10 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from ...kernels.memory import CHANNELS_FIRST
-from ...kernels.native import requested_isa
-from ...kernels.pooling import Sliding
 from ...nn import functional as F
 from ...nn.quantized.arguments import check_axes, check_input
-from ...per_tensor import pooling
-from ...qtensor import QTensor, computed
+from ...nn.quantized.functional import max_pool1d as max_pool1d
+from ...qtensor import QTensor
 
 
 def _of_images(function: Callable[..., Any]) -> Callable[..., QTensor]:
@@ -37,26 +34,6 @@ def _of_images(function: Callable[..., Any]) -> Callable[..., QTensor]:
 
 max_pool2d, avg_pool2d = _of_images(F.max_pool2d), _of_images(F.avg_pool2d)
 adaptive_avg_pool2d = _of_images(F.adaptive_avg_pool2d)
-
-
-def max_pool1d(
-    qx: QTensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-) -> QTensor:
-    """`max_pool2d` over signals: (batch, channels, length)."""
-    x = check_input("max_pool1d", qx)
-    check_axes("max_pool1d", x, "(batch, channels, length)", 3)
-    sizes = (kernel_size, kernel_size if stride is None else stride, padding, dilation)
-    kernel, steps, border, gaps = (v if type(v) is int else v[0] if isinstance(v, list | tuple) else v for v in sizes)
-    memory, (batch, *line), _ = x.lying(CHANNELS_FIRST[3])
-    windows = (Sliding, (1, kernel), (1, steps), (0, border), (1, gaps), ceil_mode)
-    call = pooling(x.qparams, (batch, 1, *line), requested_isa(), windows, False)
-    y = computed(call, memory, CHANNELS_FIRST[4], x.qparams, x.origin)
-    return y.with_values(y.values[:, :, 0])
 
 
 def mean(input: QTensor, dim: Any = None, keepdim: bool = False) -> QTensor:  # noqa: A002
