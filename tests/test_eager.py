@@ -487,3 +487,50 @@ def test_what_is_fused_for_training_is_not_for_calibration() -> None:
     model.qconfig = quantization.default_qconfig
     assert type(quantization.prepare(model)[1]) is nn.intrinsic.ConvBn2d  # its parts are observed, each by itself
     assert hasattr(quantization.prepare(model)[1][1], "activation_post_process")
+
+
+def test_the_whole_workflow_in_one_call() -> None:
+    nq.manual_seed(0)
+    x = nq.randn(32, 4)
+    model = quantization.QuantWrapper(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)))
+    model.qconfig = quantization.default_qconfig
+    wanted = model(x).detach().array
+    int8 = quantization.quantize(model, quantization.default_eval_fn, [[(x, None)]])
+    assert type(int8.module[0]) is nn.quantized.Linear
+    assert type(model.module[0]) is nn.Linear
+    assert np.abs(int8(x).array - wanted).max() < 0.1
+
+    def train(network: Any, data: Any) -> None:
+        optimizer = nq.optim.SGD(network.parameters(), lr=0.01)
+        for _ in range(3):
+            optimizer.zero_grad()
+            (network(data) ** 2).mean().backward()
+            optimizer.step()
+
+    model.qconfig = quantization.default_qat_qconfig
+    trained = quantization.quantize_qat(model, train, [x], inplace=True)
+    assert trained is model
+    assert type(model.module[2]) is nn.quantized.Linear
+
+
+def test_stubs_around_modules() -> None:
+    nq.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2)).eval()
+    model[2].qconfig = quantization.default_qconfig
+    model[1].qconfig = None
+    quantization.propagate_qconfig_(model)
+    wrapped = quantization.add_quant_dequant(model)
+    assert [type(m).__name__ for m in wrapped] == ["Linear", "Tanh", "QuantWrapper"]
+    x = nq.randn(16, 4)
+    prepared = quantization.prepare(wrapped)
+    wanted = prepared(x).detach().array
+    converted = quantization.convert(prepared)
+    assert type(converted[2].module) is nn.quantized.Linear
+    assert np.abs(converted(x).array - wanted).max() < 0.05
+
+
+def test_a_single_module_is_swapped() -> None:
+    layer = nn.Linear(4, 8)
+    assert quantization.swap_module(layer, quantization.mappings.DYNAMIC) is layer
+    layer.qconfig = quantization.default_dynamic_qconfig
+    assert type(quantization.swap_module(layer, quantization.mappings.DYNAMIC)) is nn.quantized.dynamic.Linear

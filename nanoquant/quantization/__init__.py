@@ -37,10 +37,16 @@ from .backend_config import get_qnnpack_backend_config as get_qnnpack_backend_co
 from .backend_config import get_x86_backend_config as get_x86_backend_config
 from .calibrate import CalibrationWarning as CalibrationWarning
 from .calibrate import calibrate as calibrate
+from .eager import QuantWrapper as QuantWrapper
+from .eager import add_quant_dequant as add_quant_dequant
 from .eager import convert as convert
+from .eager import default_eval_fn as default_eval_fn
 from .eager import prepare as prepare
 from .eager import prepare_qat as prepare_qat
+from .eager import quantize as quantize
 from .eager import quantize_dynamic as quantize_dynamic
+from .eager import quantize_qat as quantize_qat
+from .eager import swap_module as swap_module
 from .fake_quantize import FakeQuantize as FakeQuantize
 from .fake_quantize import FakeQuantizeBase as FakeQuantizeBase
 from .fake_quantize import FixedQParamsFakeQuantize as FixedQParamsFakeQuantize
