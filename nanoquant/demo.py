@@ -13,13 +13,10 @@ import copy
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 from . import io, nn, optim, quantization
 from .autograd.tape import no_grad
@@ -29,6 +26,7 @@ from .data.digits import Split
 from .metrics import sqnr
 from .models import DigitsCNN
 from .module import Module
+from .quantization.analysis.profile import median_seconds
 
 Item = TypeVar("Item")
 BATCH, LEARNING_RATE, QAT_FRACTION = 64, 0.05, 0.1  # QAT starts at a tenth of the float rate
@@ -163,21 +161,6 @@ def measure(rows: list[Row], effort: Effort) -> None:
                 rows, median_seconds([r.model for r in rows], test.images[:size], effort.rounds), strict=True
             ):
                 row.latency_ms = {**(row.latency_ms or {}), str(size): 1e3 * seconds}
-
-
-def median_seconds(calls: list[Callable[[Any], Any]], x: NDArray[Any], rounds: int) -> list[float]:
-    """The median time of each call, taken in turn so that a busy machine slows all alike.
-
-    Each timed call follows an untimed one, so that none finds the caches as another model left them.
-    """
-    times: list[list[float]] = [[] for _ in calls]
-    for _ in range(rounds):
-        for call, taken in zip(calls, times, strict=True):
-            call(x)
-            start = time.perf_counter()
-            call(x)
-            taken.append(time.perf_counter() - start)
-    return [float(np.median(taken)) for taken in times]
 
 
 def table(rows: list[Row]) -> str:

@@ -26,7 +26,7 @@ LAYERS = [
     {"nn"},
     {"ops", "backends", "optim"},
     {"quantization"},
-    {"quantization.eager"},
+    {"quantization.eager", "quantization.analysis"},
     {"io"},
     {"data"},
     {"models"},

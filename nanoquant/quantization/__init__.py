@@ -25,6 +25,9 @@ from ..observers import PerTokenMinMaxObserver as PerTokenMinMaxObserver
 from ..observers import PlaceholderObserver as PlaceholderObserver
 from ..observers import RecordingObserver as RecordingObserver
 from ..observers import ReuseInputObserver as ReuseInputObserver
+from .analysis import compare as compare
+from .analysis import evaluate as evaluate
+from .analysis import profile as profile
 from .backend_config import BackendConfig as BackendConfig
 from .backend_config import BackendPatternConfig as BackendPatternConfig
 from .backend_config import DTypeConfig as DTypeConfig
