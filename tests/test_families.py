@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -137,3 +138,39 @@ def test_integers_are_torchs(axes: int, tail: str, transposed: bool) -> None:
         differ = np.asarray(y.int_repr()).astype(int) - z.int_repr().numpy()
         assert np.abs(differ).max(initial=0) <= 1  # the scales may differ in their last bit, which shows at ties
         assert (differ != 0).mean() < 0.002
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_batch_norm_folds_into_a_transposed_convolution(axes: int) -> None:
+    nq.manual_seed(0)
+    conv, bn = getattr(nn, f"ConvTranspose{axes}d")(3, 4, 2, stride=2), getattr(nn, f"BatchNorm{axes}d")(4)
+    bn.running_mean, bn.running_var = nq.randn(4).array, np.abs(nq.randn(4).array) + 0.5
+    model, x = nn.Sequential(conv, bn).eval(), nq.randn(2, 3, *[4] * axes)
+    fused = quantization.fuse_modules(model, ["0", "1"])
+    assert type(fused[1]) is nn.Identity
+    np.testing.assert_allclose(fused(x).detach().array, model(x).detach().array, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="have no twin for training"):
+        quantization.fuse_modules_qat(nn.Sequential(conv, bn).train(), ["0", "1"])
+    grouped = getattr(nn, f"ConvTranspose{axes}d")(4, 4, 2, groups=2)
+    with pytest.raises(ValueError, match="with groups=2 has no axis"):
+        quantization.fuse_modules(nn.Sequential(grouped, bn).eval(), ["0", "1"])
+
+
+def test_linear_bn_relu_trains_as_it_is_deployed() -> None:
+    nq.manual_seed(0)
+    layers = quantization.QuantStub(), nn.Linear(6, 4), nn.BatchNorm1d(4), nn.ReLU(), quantization.DeQuantStub()
+    model, x = nn.Sequential(*layers), nq.randn(64, 6)
+    folded = quantization.fuse_modules(copy.deepcopy(model).eval(), ["1", "2", "3"])
+    np.testing.assert_allclose(folded(x).detach().array, model.eval()(x).detach().array, rtol=1e-4, atol=1e-5)
+    assert type(folded[1]) is nn.intrinsic.LinearReLU
+    fused = quantization.fuse_modules_qat(model.train(), ["1", "2", "3"])
+    fused.qconfig = quantization.get_default_qat_qconfig("x86")
+    prepared = quantization.prepare_qat(fused)
+    assert type(prepared[1]) is nn.qat.LinearBnReLU1d
+    for _ in range(3):
+        prepared(x).sum().backward()
+    converted = quantization.convert(prepared.eval())
+    assert type(converted[1]) is nn.quantized.LinearReLU
+    step = float(converted[1].scale)
+    assert np.abs(converted(x).array - prepared(x).detach().array).max() <= 1.01 * step
+    assert converted(x).array.min() >= 0

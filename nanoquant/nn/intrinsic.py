@@ -28,14 +28,17 @@ def fold_factor(bn: Any) -> Tensor:
     return factor
 
 
-def fold_batch_norm(weight: Tensor, bias: Tensor | None, bn: Any) -> tuple[Tensor, Tensor]:
+def fold_batch_norm(weight: Tensor, bias: Tensor | None, bn: Any, axis: int = 0) -> tuple[Tensor, Tensor]:
     """(weight', bias') of the formula above; differentiable in weight, bias, gamma and beta.
 
-    QAT layers train on what this returns, and convert quantizes what it returns: the same bits.
+    axis: of the output channels: 1 for a transposed convolution. QAT layers train on what this returns, and convert
+    quantizes what it returns: the same bits.
     """
     factor, mean = fold_factor(bn), Tensor(bn.running_mean)
     shifted = -mean if bias is None else bias - mean
-    return weight * factor.reshape(-1, *(1 for _ in weight.shape[1:])), shifted * factor + bn.bias
+    shape = [1] * weight.ndim
+    shape[axis] = -1
+    return weight * factor.reshape(*shape), shifted * factor + bn.bias
 
 
 class Fused(Sequential):
@@ -63,6 +66,9 @@ def _fused(name: str, doc: str, *parts: type[Any]) -> type[Any]:
 
 LinearReLU = _fused("LinearReLU", "Linear, then ReLU.", Linear, ReLU)
 LinearBn1d = _fused("LinearBn1d", "Linear, then BatchNorm1d: for quantization-aware training.", Linear, BatchNorm1d)
+LinearBnReLU1d = _fused(
+    "LinearBnReLU1d", "Linear, BatchNorm1d, ReLU: for quantization-aware training.", Linear, BatchNorm1d, ReLU
+)
 BNReLU2d, BNReLU3d = (
     _fused(f"BNReLU{n}d", f"BatchNorm{n}d, then ReLU.", norm, ReLU) for n, norm in ((2, BatchNorm2d), (3, BatchNorm3d))
 )

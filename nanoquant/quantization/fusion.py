@@ -30,15 +30,27 @@ def fuse_layer_bn(layer: Any, bn: Any) -> Any:
             f"folding {type(bn).__name__} into {type(layer).__name__} needs evaluation mode: call model.eval() first, or use "
             "fuse_modules_qat to keep it for training"
         )
+    transposed = "Transpose" in type(layer).__name__
+    if transposed and layer.groups > 1:
+        raise ValueError(
+            f"{type(layer).__name__} with groups={layer.groups} has no axis of output channels to fold into"
+        )
     fused = copy.deepcopy(layer)
     with no_grad():
-        weight, bias = fold_batch_norm(layer.weight, layer.bias, bn)
+        weight, bias = fold_batch_norm(layer.weight, layer.bias, bn, axis=int(transposed))
     fused.weight, fused.bias = nn.Parameter(weight.array), nn.Parameter(bias.array)
     return fused
 
 
 def _bn_relu(fused: type[Any]) -> Fuser:
     return lambda layer, bn, relu: fused(fuse_layer_bn(layer, bn), relu)
+
+
+def _not_for_training(layer: Any, bn: Any) -> Any:
+    raise ValueError(
+        f"{type(layer).__name__} and {type(bn).__name__} have no twin for training, as in torch: leave them apart, or "
+        "fuse in evaluation mode"
+    )
 
 
 def _convolution(axes: int, conv: type[Any], norm: type[Any]) -> dict[tuple[type[Any], ...], tuple[Fuser, Fuser]]:
@@ -54,6 +66,10 @@ def _convolution(axes: int, conv: type[Any], norm: type[Any]) -> dict[tuple[type
 PATTERNS: dict[tuple[type[Any], ...], tuple[Fuser, Fuser]] = {
     (nn.Linear, nn.ReLU): (intrinsic.LinearReLU, intrinsic.LinearReLU),
     (nn.Linear, nn.BatchNorm1d): (fuse_layer_bn, intrinsic.LinearBn1d),
+    (nn.Linear, nn.BatchNorm1d, nn.ReLU): (_bn_relu(intrinsic.LinearReLU), intrinsic.LinearBnReLU1d),
+    (nn.ConvTranspose1d, nn.BatchNorm1d): (fuse_layer_bn, _not_for_training),
+    (nn.ConvTranspose2d, nn.BatchNorm2d): (fuse_layer_bn, _not_for_training),
+    (nn.ConvTranspose3d, nn.BatchNorm3d): (fuse_layer_bn, _not_for_training),
     (nn.BatchNorm2d, nn.ReLU): (intrinsic.BNReLU2d, intrinsic.BNReLU2d),
     (nn.BatchNorm3d, nn.ReLU): (intrinsic.BNReLU3d, intrinsic.BNReLU3d),
     **{

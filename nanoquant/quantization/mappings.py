@@ -37,6 +37,7 @@ STATIC: Mapping = {
     **_twins("LinearReLU ConvReLU#d", intrinsic, quantized),
     **_twins("Linear LinearReLU Conv#d ConvReLU#d", qat, quantized),
     **_twins("LinearBn1d", qat, quantized, "Linear"),
+    **_twins("LinearBnReLU1d", qat, quantized, "LinearReLU"),
     **_twins("ConvBn#d", qat, quantized, "Conv#d"),
     **_twins("ConvBnReLU#d", qat, quantized, "ConvReLU#d"),
 }
@@ -62,7 +63,7 @@ CUSTOM: Mapping = {nn.LSTM: quantizable.LSTM, nn.MultiheadAttention: quantizable
 # float or fused module -> its twin with fake-quantized weights
 QAT: Mapping = {
     **_twins("Linear Conv#d Embedding EmbeddingBag", nn, qat),
-    **_twins("LinearReLU LinearBn1d ConvReLU#d ConvBn#d ConvBnReLU#d", intrinsic, qat),
+    **_twins("LinearReLU LinearBn1d LinearBnReLU1d ConvReLU#d ConvBn#d ConvBnReLU#d", intrinsic, qat),
 }
 
 # float module -> its twin with int8 weights and float activations; the first two are what quantize_dynamic looks for unasked

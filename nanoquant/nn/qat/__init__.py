@@ -23,4 +23,5 @@ from .embedding import Embedding as Embedding
 from .embedding import EmbeddingBag as EmbeddingBag
 from .linear import Linear as Linear
 from .linear import LinearBn1d as LinearBn1d
+from .linear import LinearBnReLU1d as LinearBnReLU1d
 from .linear import LinearReLU as LinearReLU

@@ -31,3 +31,9 @@ class LinearReLU(Linear):
 
 class LinearBn1d(Linear):
     """`nn.intrinsic.LinearBn1d` with fake-quantized folded weights."""
+
+
+class LinearBnReLU1d(LinearBn1d):
+    """`nn.intrinsic.LinearBnReLU1d` with fake-quantized folded weights."""
+
+    relu = True
