@@ -15,7 +15,7 @@ import numpy as np
 
 from ..autograd.tensor import Tensor
 from ..module import Module
-from .activation import ReLU
+from .activation import LeakyReLU, ReLU, Tanh
 from .container import Sequential
 from .conv import Conv1d, Conv2d, Conv3d
 from .linear import Linear
@@ -69,6 +69,8 @@ LinearBn1d = _fused("LinearBn1d", "Linear, then BatchNorm1d: for quantization-aw
 LinearBnReLU1d = _fused(
     "LinearBnReLU1d", "Linear, BatchNorm1d, ReLU: for quantization-aware training.", Linear, BatchNorm1d, ReLU
 )
+LinearLeakyReLU = _fused("LinearLeakyReLU", "Linear, then LeakyReLU.", Linear, LeakyReLU)
+LinearTanh = _fused("LinearTanh", "Linear, then Tanh.", Linear, Tanh)
 BNReLU2d, BNReLU3d = (
     _fused(f"BNReLU{n}d", f"BatchNorm{n}d, then ReLU.", norm, ReLU) for n, norm in ((2, BatchNorm2d), (3, BatchNorm3d))
 )
@@ -86,3 +88,27 @@ ConvBnReLU1d, ConvBnReLU2d, ConvBnReLU3d = (
     _fused(f"ConvBnReLU{n}d", f"Conv{n}d, BatchNorm{n}d, ReLU: for quantization-aware training.", *parts, ReLU)
     for n, parts in enumerate(CONVOLUTIONS, 1)
 )
+
+
+class ConvAdd2d(Fused):
+    """Conv2d of x, then the function `add` of that and z: `torch.add` in scripts, `nq.add` here."""
+
+    parts = (Conv2d,)
+    relu = False
+
+    def __init__(self, conv: Module, add: Any, *rest: Module) -> None:
+        super().__init__(conv)
+        self.add = add
+        for number, module in enumerate(rest, 1):
+            self.add_module(str(number), module)
+
+    def forward(self, x: Any, z: Any = None) -> Any:
+        """add(conv(x), z), and what follows."""
+        y = self.add(self[0](x), z)
+        return y.relu() if self.relu else y
+
+
+class ConvAddReLU2d(ConvAdd2d):
+    """`ConvAdd2d`, then ReLU."""
+
+    relu = True

@@ -24,6 +24,10 @@ from .conv import ConvTranspose3d as ConvTranspose3d
 from .functionals import FloatFunctional as FloatFunctional
 from .functionals import FXFloatFunctional as FXFloatFunctional
 from .functionals import QFunctional as QFunctional
+from .fused import ConvAdd2d as ConvAdd2d
+from .fused import ConvAddReLU2d as ConvAddReLU2d
+from .fused import LinearLeakyReLU as LinearLeakyReLU
+from .fused import LinearTanh as LinearTanh
 from .linear import Linear as Linear
 from .linear import LinearReLU as LinearReLU
 from .norm import BatchNorm1d as BatchNorm1d
