@@ -25,7 +25,7 @@ ARITHMETIC = {"add": "add", "add_": "add", "mul": "mul", "mul_": "mul", "matmul"
 _SPELLED = {"Relu": "ReLU", "Relu6": "ReLU6", "LeakyRelu": "LeakyReLU", "Elu": "ELU"}
 _QUERIES = ("size", "dim", "numel", "ndim")
 WEIGHTED = ("linear", "conv1d", "conv2d", "conv3d")
-ACTIVATIONS = ("relu", "relu_", "sigmoid", "tanh", "softmax", "hardsigmoid", "hardswish", "leaky_relu", "elu")
+ACTIVATIONS = ("relu", "relu_", "relu6", "sigmoid", "tanh", "softmax", "hardsigmoid", "hardswish", "leaky_relu", "elu")
 
 
 def name_of(node: Node) -> str:

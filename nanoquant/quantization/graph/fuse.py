@@ -13,6 +13,7 @@ from typing import Any
 
 from ... import nn
 from .. import fusion
+from ..mappings import STATIC, integer_twins
 from .ir import Node, walk
 from .module import GraphModule
 
@@ -24,7 +25,7 @@ def fuse(gm: GraphModule, training: bool) -> None:
         for node in walk(gm.graph, "call_module"):
             chain = _chain(gm, node, length)
             types = tuple(type(gm.get_submodule(part.target)) for part in chain)
-            if types in fusion.PATTERNS:
+            if types in fusion.PATTERNS and _wanted(gm, chain, fusion.PATTERNS[types][training]):
                 _fuse(gm, chain, types, training)
     for node in walk(gm.graph, "call_method"):
         users = gm.graph.users(node)
@@ -62,6 +63,13 @@ def _chain(gm: GraphModule, node: Node, length: int) -> list[Node]:
         chain.append(users[0])
     once = all(called.count(id(gm.get_submodule(part.target))) == 1 for part in chain)
     return chain if once and node in gm.graph.nodes else []
+
+
+def _wanted(gm: GraphModule, chain: list[Node], fuser: Any) -> bool:
+    """Whether the first layer's qconfig has a place for what the fuser makes: weights alone have fewer fused forms."""
+    qconfig = getattr(gm.get_submodule(chain[0].target), "qconfig", None)
+    table = STATIC if qconfig is None else integer_twins(qconfig)
+    return table is STATIC or fuser is fusion.fuse_layer_bn or fuser in table
 
 
 def _fuse(gm: GraphModule, chain: list[Node], types: tuple[type[Any], ...], training: bool) -> None:

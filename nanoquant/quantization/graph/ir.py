@@ -151,7 +151,8 @@ class Graph:
         seen: dict[str, Node] = {}
         for node in self.nodes:
             if node.op not in OPS or node.name in seen:
-                raise GraphError(f"{node.name}: {'a second node of that name' if node.name in seen else node.op!r}")
+                problem = "a second node of that name" if node.name in seen else f"no op is called {node.op!r}"
+                raise GraphError(f"{node.name}: {problem}")
             for given in node.inputs:
                 if seen.get(given.name) is not given:
                     raise GraphError(f"{node.name} takes {given.name}, which does not run before it")

@@ -10,19 +10,25 @@ from __future__ import annotations
 from typing import Any
 
 from ...module import Module
+from ...nn import ReLU6
+from ...nn import quantized as quantized_layers
 from ...nn.quantized.quantize import DeQuantize, Quantize
 from ..eager import convert
 from ..eager.convert import without_qconfigs
 from ..eager.prepare import exchange
 from .ir import Node, walk
+from .match import Domain
 from .module import GraphModule
 
 
 def lower(gm: GraphModule, observed_to_quantized: dict[type[Any], type[Any]], remove_qconfig: bool) -> GraphModule:
     """A copy in integers."""
+    ends = gm.notes["ends"]
+    clipping = {node.target for node in walk(gm.graph, "call_module") if ends[node.name][1] == Domain.INTEGER.value}
 
     def quantized(layer: Module, path: str) -> Module | None:
-        del path
+        if type(layer) is ReLU6 and path in clipping:
+            return quantized_layers.ReLU6.from_float(layer)
         kind = observed_to_quantized.get(type(layer))
         return None if kind is None else kind.from_observed(layer)  # type: ignore[attr-defined,no-any-return]
 

@@ -17,7 +17,7 @@ from ...module import Module
 from ...nn.layer import Layer
 from ...nn.quantized import FXFloatFunctional
 from ...qtensor import QTensor
-from ..mappings import CUSTOM, STATIC, integer_twins
+from ..mappings import CUSTOM, QAT, STATIC, integer_twins
 from ..stubs import DeQuantStub, QuantStub
 from .functions import name_of, numbers
 from .ir import Node
@@ -35,7 +35,7 @@ class Domain(Enum):
 
 Ends = tuple[Domain, Domain]
 _FLOATS, _INTEGERS, _PASSES = (Domain.FLOAT,) * 2, (Domain.INTEGER,) * 2, (Domain.ANY,) * 2
-_PASSING = (nn.ReLU, nn.Identity, nn.Dropout, nn.Dropout2d)
+_PASSING = (nn.ReLU, nn.ReLU6, nn.Identity, nn.Dropout, nn.Dropout2d)
 _PASSING_METHODS = (
     "view reshape flatten permute transpose squeeze unsqueeze t chunk split unbind narrow flip mean relu clone detach "
     "contiguous view_as"
@@ -60,7 +60,8 @@ def of_module(module: Module, custom: tuple[type[Any], ...] = ()) -> Ends:
         return (Domain.FLOAT, Domain.INTEGER) if is_static(module) else _FLOATS
     if kind is DeQuantStub:
         return Domain.ANY, Domain.FLOAT
-    if (kind in {**STATIC, **CUSTOM} and is_static(module)) or isinstance(module, custom):
+    known = kind in STATIC or kind in CUSTOM or QAT.get(kind) in STATIC
+    if (known and is_static(module)) or isinstance(module, custom):
         return _INTEGERS
     smooth = isinstance(module, nn.Upsample) and module.mode != "nearest"
     passes = kind in _PASSING or (isinstance(module, Layer) and kind.integers and not smooth)
