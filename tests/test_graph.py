@@ -13,7 +13,7 @@ import nanoquant as nq
 from nanoquant import nn
 from nanoquant.models import LeNet, resnet8
 from nanoquant.models.mobilenet import MobileNetV1
-from nanoquant.nn import functional as F  # noqa: N812
+from nanoquant.nn import functional as F
 from nanoquant.nn.quantized import DeQuantize, FloatFunctional, QFunctional, Quantize
 from nanoquant.qtensor import QTensor
 from nanoquant.quantization import (
@@ -88,13 +88,17 @@ def test_a_graph_computes_what_the_model_computes_and_prints_as_torch_prints() -
     traced = symbolic_trace(model)
     assert np.array_equal(traced(x), model(x))
     text = str(traced.graph)
-    assert text.startswith("graph():\n    %x : [num_users=1] = placeholder[target=x]\n    %conv : [num_users=1] = call_module")
+    assert text.startswith(
+        "graph():\n    %x : [num_users=1] = placeholder[target=x]\n    %conv : [num_users=1] = call_module"
+    )
     assert "%getattr_1 : [num_users=4] = call_function[target=getattr](args = (%y" not in text
     assert [n.name for n in traced.graph.nodes][:8] == ["x", "conv", "bn", "relu", "conv2", "add", "relu_1", "conv2_1"]
-    assert "add = relu + conv2" in traced.code and "torch" not in traced.code
+    assert "add = relu + conv2" in traced.code
+    assert "torch" not in traced.code
     assert traced.print_readable(print_output=False).startswith("class Block(nn.Module):\n    def forward(self, x):")
     svg = traced.graph.to_svg()
-    assert svg.startswith("<svg") and svg.count("<rect") == len(traced.graph.nodes)
+    assert svg.startswith("<svg")
+    assert svg.count("<rect") == len(traced.graph.nodes)
     assert repr(traced).startswith("Block(")
 
 
@@ -119,7 +123,7 @@ class Branch(nn.Module):
 
 class Counts(nn.Module):
     def forward(self, x: Any) -> Any:
-        return [row for row in x]
+        return list(x)
 
 
 class Asks(nn.Module):
@@ -270,10 +274,13 @@ def test_functions_views_and_sizes_stay_in_integers() -> None:
     y = np.asarray(lowered(x))
     assert np.array_equal(y, np.asarray(reference(x)))
     assert np.abs(y - np.asarray(model(x))).max() < 0.05 * np.abs(np.asarray(model(x))).max()
-    assert kinds(lowered).count(Quantize) == kinds(lowered).count(DeQuantize) == 1 and not needless_pairs(lowered)
+    assert kinds(lowered).count(Quantize) == kinds(lowered).count(DeQuantize) == 1
+    assert not needless_pairs(lowered)
     assert kinds(lowered).count(QFunctional) == 3
     assert "add_relu" in lowered.code
-    assert np.array_equal(lowered(data(5, 3, 8, 8)[:1]), np.asarray(lowered(data(5, 3, 8, 8)))[:1])  # sizes are not frozen
+    assert np.array_equal(
+        lowered(data(5, 3, 8, 8)[:1]), np.asarray(lowered(data(5, 3, 8, 8)))[:1]
+    )  # sizes are not frozen
 
 
 def test_relu6_is_a_clamp_of_the_integers() -> None:
@@ -287,9 +294,11 @@ def test_relu6_is_a_clamp_of_the_integers() -> None:
 
     model, x = Clipped().eval(), 20 * data(1, 1, 8, 8)
     lowered = quantized(model, x)
-    assert kinds(lowered).count(nn.quantized.ReLU6) == 2 and kinds(lowered).count(Quantize) == 1
+    assert kinds(lowered).count(nn.quantized.ReLU6) == 2
+    assert kinds(lowered).count(Quantize) == 1
     y, expected = np.asarray(lowered(x)), np.asarray(model(x))
-    assert abs(y.max() - 6) < 0.1 and np.abs(y - expected).max() < 1
+    assert abs(y.max() - 6) < 0.1
+    assert np.abs(y - expected).max() < 1
 
 
 def test_user_stubs_and_functionals_are_taken_as_they_stand() -> None:
@@ -314,8 +323,10 @@ def test_borders_are_where_floats_and_integers_meet() -> None:
     prepared = prepare_fx(Mixed().eval(), get_default_qconfig_mapping())
     prepared(x, x)
     lowered = convert_fx(prepared)
-    assert kinds(lowered).count(Quantize) == 3 and kinds(lowered).count(DeQuantize) == 2
-    assert "exp" in lowered.code and isinstance(lowered(x, x)["x"], np.ndarray)
+    assert kinds(lowered).count(Quantize) == 3
+    assert kinds(lowered).count(DeQuantize) == 2
+    assert "exp" in lowered.code
+    assert isinstance(lowered(x, x)["x"], np.ndarray)
     assert explain(lowered)["exp"].computes.startswith("float")
 
 
@@ -329,7 +340,8 @@ def test_a_layer_called_twice_has_one_observer_and_one_twin() -> None:
             return self.fc(self.fc(x))
 
     lowered = quantized(Twice(), data(8, 4))
-    assert kinds(lowered).count(nn.quantized.Linear) == 1 and lowered.code.count("self.fc(") == 2
+    assert kinds(lowered).count(nn.quantized.Linear) == 1
+    assert lowered.code.count("self.fc(") == 2
 
 
 # ---- qconfigs --------------------------------------------------------------------------------------------------------
@@ -337,15 +349,24 @@ def test_a_layer_called_twice_has_one_observer_and_one_twin() -> None:
 
 def test_mappings_and_their_old_form_choose_for_modules_and_functions() -> None:
     x = data(2, 3, 8, 8)
-    old = {"": default_qconfig, "object_type": [("add", None)], "module_name": [("fc", None)], "module_name_regex": [("conv2", None)]}
+    old = {
+        "": default_qconfig,
+        "object_type": [("add", None)],
+        "module_name": [("fc", None)],
+        "module_name_regex": [("conv2", None)],
+    }
     lowered = quantized(Block(), x, old)
-    assert type(lowered.fc) is nn.Linear and type(lowered.conv2) is nn.Conv2d and kinds(lowered).count(QFunctional) == 2
+    assert type(lowered.fc) is nn.Linear
+    assert type(lowered.conv2) is nn.Conv2d
+    assert kinds(lowered).count(QFunctional) == 2
     rows = explain(lowered)
     assert [rows[path].rule for path in ("conv", "fc", "conv2")] == ["global", "module_name", "module_name_regex"]
-    assert rows["conv"].pattern == "Conv2d, BatchNorm2d, ReLU" and rows["fc"].computes.startswith("float")
+    assert rows["conv"].pattern == "Conv2d, BatchNorm2d, ReLU"
+    assert rows["fc"].computes.startswith("float")
     assert "module_name_regex" in str(rows)
     lowered = quantized(Block(), x, QConfigMapping().set_object_type(nn.Linear, default_qconfig))
-    assert explain(lowered)["fc"].rule == "object_type" and type(lowered.conv) is nn.intrinsic.ConvReLU2d
+    assert explain(lowered)["fc"].rule == "object_type"
+    assert type(lowered.conv) is nn.intrinsic.ConvReLU2d
     with pytest.raises(QConfigError, match="the model has no 'nowhere'"):
         prepare_fx(Block().eval(), QConfigMapping(default_qconfig).set_module_name("nowhere", None))
     with pytest.raises(QConfigError, match="unknown key 'module'"):
@@ -368,11 +389,14 @@ def test_dynamic_and_weight_only() -> None:
 
     x = data(5, 2, 4)
     lowered = convert_fx(prepare_fx(Tagger().eval(), QConfigMapping(default_dynamic_qconfig)))
-    assert type(lowered.lstm) is nn.quantized.dynamic.LSTM and type(lowered.fc) is nn.quantized.dynamic.Linear
-    assert Quantize not in kinds(lowered) and lowered(x).shape == (5, 2, 2)
+    assert type(lowered.lstm) is nn.quantized.dynamic.LSTM
+    assert type(lowered.fc) is nn.quantized.dynamic.Linear
+    assert Quantize not in kinds(lowered)
+    assert lowered(x).shape == (5, 2, 2)
     model = nn.Sequential(nn.Linear(64, 4), nn.ReLU()).eval()
     lowered = convert_fx(prepare_fx(model, {"": int8_weight_only_qconfig}))
-    assert nn.quantized.WeightOnlyLinear in kinds(lowered) and lowered(data(2, 64)).shape == (2, 4)
+    assert nn.quantized.WeightOnlyLinear in kinds(lowered)
+    assert lowered(data(2, 64)).shape == (2, 4)
 
 
 def test_training() -> None:
@@ -387,13 +411,15 @@ def test_training() -> None:
     trained = prepared.eval()
     lowered, reference = convert_fx(trained), convert_to_reference_fx(trained)
     assert np.array_equal(lowered(x), np.asarray(reference(x)))
-    assert nn.quantized.ConvReLU2d in kinds(lowered) and kinds(lowered).count(Quantize) == 1
+    assert nn.quantized.ConvReLU2d in kinds(lowered)
+    assert kinds(lowered).count(Quantize) == 1
 
 
 def test_fuse_alone() -> None:
     model, x = Block().eval(), data(2, 3, 8, 8)
     fused = fuse_fx(model)
-    assert nn.intrinsic.ConvReLU2d in kinds(fused) and nn.BatchNorm2d not in kinds(fused)
+    assert nn.intrinsic.ConvReLU2d in kinds(fused)
+    assert nn.BatchNorm2d not in kinds(fused)
     assert np.allclose(fused(x), model(x), atol=1e-5)
     with pytest.raises(RuntimeError, match="fuse_fx needs evaluation mode"):
         fuse_fx(Block())
@@ -418,7 +444,9 @@ def test_modules_that_are_not_traced() -> None:
         {"non_traceable_module_name": ["inner"], "preserved_attributes": ["note"]},
     ):
         lowered = quantized(Outer(Branch()), x, prepare_custom_config=config)
-        assert type(lowered.inner) is Branch and type(lowered.inner.fc) is nn.Linear and lowered.note == "kept"
+        assert type(lowered.inner) is Branch
+        assert type(lowered.inner.fc) is nn.Linear
+        assert lowered.note == "kept"
         assert kinds(lowered).count(Quantize) == kinds(lowered).count(DeQuantize) == 2
     with pytest.raises(AttributeError, match="'missing'"):
         fuse_fx(nn.Sequential(nn.ReLU()).eval(), FuseCustomConfig().set_preserved_attributes(["missing"]))
@@ -431,7 +459,8 @@ def test_standalone_modules_are_quantized_by_themselves() -> None:
     inner = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
     config = PrepareCustomConfig().set_standalone_module_name("inner", None, (x,), None, None)
     lowered = quantized(Outer(inner), x, prepare_custom_config=config)
-    assert isinstance(lowered.inner, GraphModule) and nn.quantized.LinearReLU in kinds(lowered.inner)
+    assert isinstance(lowered.inner, GraphModule)
+    assert nn.quantized.LinearReLU in kinds(lowered.inner)
     assert kinds(lowered).count(Quantize) == 3
 
 
@@ -439,7 +468,8 @@ def test_integers_at_the_ends() -> None:
     x = data(4, 2)
     config = {"input_quantized_idxs": [0], "output_quantized_idxs": [0]}
     lowered = quantized(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), x, prepare_custom_config=config)
-    assert Quantize not in kinds(lowered) and DeQuantize not in kinds(lowered)
+    assert Quantize not in kinds(lowered)
+    assert DeQuantize not in kinds(lowered)
     y = lowered(nq.quantize_per_tensor(x, 0.05, 128, nq.quint8))
     assert isinstance(y, QTensor)
 
@@ -471,7 +501,8 @@ def test_custom_modules() -> None:
     prepared = prepare_fx(Outer(Doubled()).eval(), get_default_qconfig_mapping(), None, static)
     prepared(data(4, 2))
     lowered = convert_fx(prepared, {"observed_to_quantized_custom_module_class": {"static": {Observed: Integers}}})
-    assert type(lowered.inner) is Integers and type(lowered.inner.fc) is nn.quantized.Linear
+    assert type(lowered.inner) is Integers
+    assert type(lowered.inner.fc) is nn.quantized.Linear
     assert kinds(lowered).count(Quantize) == kinds(lowered).count(DeQuantize) == 1
     with pytest.raises(QConfigError, match="custom modules are quantized statically; got 'dynamic'"):
         PrepareCustomConfig().set_float_to_observed_mapping(Doubled, Observed, "dynamic")
@@ -487,7 +518,8 @@ def test_a_graph_module_is_a_module() -> None:
     before = copy.deepcopy(model.eval().state_dict())
     prepared = prepare_fx(model, get_default_qconfig_mapping())
     prepared(x)
-    assert seen == [GraphModule] and all(np.array_equal(v, before[k]) for k, v in model.state_dict().items())
+    assert seen == [GraphModule]
+    assert all(np.array_equal(v, before[k]) for k, v in model.state_dict().items())
     lowered = convert_fx(prepared)
     again = convert_fx(prepared)
     assert np.array_equal(lowered(x), np.asarray(again(x)))
@@ -495,7 +527,9 @@ def test_a_graph_module_is_a_module() -> None:
     assert np.array_equal(copy.deepcopy(lowered)(x), y)
     again.load_state_dict(lowered.state_dict())
     assert np.array_equal(again(x), y)
-    assert not lowered.training and lowered.train().training and "conv" in dict(lowered.named_modules())
+    assert not lowered.training
+    assert lowered.train().training
+    assert "conv" in dict(lowered.named_modules())
     bare = convert_fx(prepare_after(nn.Sequential(nn.Linear(2, 2)), data(4, 2)))
     assert np.array_equal(pickle.loads(pickle.dumps(bare))(data(4, 2)), np.asarray(bare(data(4, 2))))
 

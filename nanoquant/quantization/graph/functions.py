@@ -14,14 +14,22 @@ from typing import Any
 
 from ... import functions, nn
 from ...module import Module
-from ...nn.quantized.functional import FloatFunctional
+from ...nn.quantized.functionals import FloatFunctional
 from ..mappings import STATIC, integer_twins
 from ..qconfig import QConfig
 from ..qconfig_mapping import QConfigMapping
 from .ir import Node, walk
 from .module import GraphModule
 
-ARITHMETIC = {"add": "add", "add_": "add", "mul": "mul", "mul_": "mul", "matmul": "matmul", "bmm": "matmul", "cat": "cat"}
+ARITHMETIC = {
+    "add": "add",
+    "add_": "add",
+    "mul": "mul",
+    "mul_": "mul",
+    "matmul": "matmul",
+    "bmm": "matmul",
+    "cat": "cat",
+}
 _SPELLED = {"Relu": "ReLU", "Relu6": "ReLU6", "LeakyRelu": "LeakyReLU", "Elu": "ELU"}
 _QUERIES = ("size", "dim", "numel", "ndim")
 WEIGHTED = ("linear", "conv1d", "conv2d", "conv3d")
@@ -54,7 +62,12 @@ def functions_to_layers(gm: GraphModule, root: Module, mapping: QConfigMapping, 
         if node in sized or (node.inputs and _functional(gm, node.inputs[0])):
             continue
         scope = node.meta.get("scope", "")
-        kinds: dict[Any, int] = {node.target: 0, getattr(functions, name, name): 0, getattr(nn.functional, name, name): 0, name: 0}
+        kinds: dict[Any, int] = {
+            node.target: 0,
+            getattr(functions, name, name): 0,
+            getattr(nn.functional, name, name): 0,
+            name: 0,
+        }
         fallback = getattr(root.get_submodule(scope), "qconfig", mapping.global_qconfig)
         path = f"{scope}.{node.name}" if scope else node.name
         qconfig = mapping.resolve(path, kinds, fallback)

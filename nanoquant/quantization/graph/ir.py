@@ -91,6 +91,7 @@ def _qualified(function: Any) -> str:
 
 def _text(value: Any, name: Callable[[Node], str], constants: dict[str, Any] | None = None) -> str:
     """A value as source; with `constants`, what has no source is filed there, under a name."""
+
     def text(part: Any) -> str:
         return _text(part, name, constants)
 
@@ -122,7 +123,7 @@ class Graph:
         name: str | None = None, after: Node | None = None,
     ) -> Node:  # fmt: skip
         """A new node, behind another or at the end, named as torch.fx names it."""
-        made = Node(self._free(name or getattr(target, "__name__", str(target))), op, target, args, kwargs or {})
+        made = Node(self._free(str(name or getattr(target, "__name__", target))), op, target, args, kwargs or {})
         self.nodes.insert(len(self.nodes) if after is None else self.nodes.index(after) + 1, made)
         return made
 
@@ -170,8 +171,8 @@ class Graph:
 
     def print_tabular(self) -> None:
         """Prints a row for each node: op, name, target, arguments."""
-        rows = [("opcode", "name", "target", "args", "kwargs")]
-        rows += [tuple(map(str, (n.op, n.name, n.target, n.args, n.kwargs))) for n in self.nodes]
+        heads = ["opcode", "name", "target", "args", "kwargs"]
+        rows = [heads, *(list(map(str, (n.op, n.name, n.target, n.args, n.kwargs))) for n in self.nodes)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         print("\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows))
 
@@ -235,7 +236,7 @@ def _statement(node: Node, names: dict[str, Any]) -> str:
         return ""
     if node.op == "output":
         return f"return {parts[0]}"
-    function = node.target if node.op == "call_function" else None
+    function: Any = node.target if node.op == "call_function" else None
     symbol = SYMBOLS.get(function.__name__) if getattr(function, "__module__", "") == "_operator" else None
     if node.op == "get_attr":
         value = attribute(node.target)

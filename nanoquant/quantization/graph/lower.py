@@ -13,8 +13,7 @@ from ...module import Module
 from ...nn import ReLU6
 from ...nn import quantized as quantized_layers
 from ...nn.quantized.quantize import DeQuantize, Quantize
-from ..eager import convert
-from ..eager.convert import without_qconfigs
+from ..eager.convert import convert, without_qconfigs
 from ..eager.prepare import exchange
 from .ir import Node, walk
 from .match import Domain
@@ -23,14 +22,19 @@ from .module import GraphModule
 
 def lower(gm: GraphModule, observed_to_quantized: dict[type[Any], type[Any]], remove_qconfig: bool) -> GraphModule:
     """A copy in integers."""
-    ends = gm.notes["ends"]
-    clipping = {node.target for node in walk(gm.graph, "call_module") if ends[node.name][1] == Domain.INTEGER.value}
+    clipping = {
+        f"{above}.{node.target}" if above else node.target
+        for above, part in gm.named_modules()
+        if isinstance(part, GraphModule)
+        for node in walk(part.graph, "call_module")
+        if part.notes["ends"].get(node.name, ("", ""))[1] == Domain.INTEGER.value
+    }
 
     def quantized(layer: Module, path: str) -> Module | None:
         if type(layer) is ReLU6 and path in clipping:
             return quantized_layers.ReLU6.from_float(layer)
-        kind = observed_to_quantized.get(type(layer))
-        return None if kind is None else kind.from_observed(layer)  # type: ignore[attr-defined,no-any-return]
+        kind: Any = observed_to_quantized.get(type(layer))
+        return None if kind is None else kind.from_observed(layer)
 
     lowered = exchange(convert(gm, remove_qconfig=False), quantized)
     for part in [m for m in lowered.modules() if isinstance(m, GraphModule)]:
@@ -53,7 +57,11 @@ def needless_pairs(gm: GraphModule) -> list[tuple[Node, Node]]:
             continue
         source = _grid(gm, back.args[0]) if isinstance(gm.get_submodule(back.target), DeQuantize) else None
         own = layer.output_qparams()
-        if source is not None and (source.scale, source.zero_point, source.dtype) == (own.scale, own.zero_point, own.dtype):
+        if source is not None and (source.scale, source.zero_point, source.dtype) == (
+            own.scale,
+            own.zero_point,
+            own.dtype,
+        ):
             pairs.append((back, node))
     return pairs
 

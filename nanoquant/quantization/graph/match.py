@@ -36,15 +36,57 @@ class Domain(Enum):
 Ends = tuple[Domain, Domain]
 _FLOATS, _INTEGERS, _PASSES = (Domain.FLOAT,) * 2, (Domain.INTEGER,) * 2, (Domain.ANY,) * 2
 _PASSING = (nn.ReLU, nn.ReLU6, nn.Identity, nn.Dropout, nn.Dropout2d)
-_PASSING_METHODS = (
-    "view reshape flatten permute transpose squeeze unsqueeze t chunk split unbind narrow flip mean relu clone detach "
-    "contiguous view_as"
-).split()
-_PASSING_FUNCTIONS = (
-    "relu flatten reshape permute transpose squeeze unsqueeze chunk split unbind flip mean clone dropout dropout2d "
-    "pixel_shuffle max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d "
-    "adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d"
-).split()
+_PASSING_METHODS = [
+    "view",
+    "reshape",
+    "flatten",
+    "permute",
+    "transpose",
+    "squeeze",
+    "unsqueeze",
+    "t",
+    "chunk",
+    "split",
+    "unbind",
+    "narrow",
+    "flip",
+    "mean",
+    "relu",
+    "clone",
+    "detach",
+    "contiguous",
+    "view_as",
+]
+_PASSING_FUNCTIONS = [
+    "relu",
+    "flatten",
+    "reshape",
+    "permute",
+    "transpose",
+    "squeeze",
+    "unsqueeze",
+    "chunk",
+    "split",
+    "unbind",
+    "flip",
+    "mean",
+    "clone",
+    "dropout",
+    "dropout2d",
+    "pixel_shuffle",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
+]
 
 
 def is_static(module: Module) -> bool:
@@ -64,7 +106,7 @@ def of_module(module: Module, custom: tuple[type[Any], ...] = ()) -> Ends:
     if (known and is_static(module)) or isinstance(module, custom):
         return _INTEGERS
     smooth = isinstance(module, nn.Upsample) and module.mode != "nearest"
-    passes = kind in _PASSING or (isinstance(module, Layer) and kind.integers and not smooth)
+    passes = kind in _PASSING or (isinstance(module, Layer) and module.integers and not smooth)
     return _PASSES if passes else _FLOATS
 
 

@@ -43,13 +43,14 @@ class GraphModule(Module):
     def _take(self, root: Module, path: str) -> None:
         """Puts what `root` has at a path at the same path here."""
         *above, name = path.split(".")
-        here, there = self, root
+        here: Module = self
+        there = root
         for part in above:
-            there = there._modules[part]  # type: ignore[assignment]
+            there = there.get_submodule(part)
             if part not in here._modules:
                 here._modules[part] = box = Module()
                 box.training = there.training
-            here = here._modules[part]  # type: ignore[assignment]
+            here = here.get_submodule(part)
         for table in ("_modules", "_parameters", "_buffers"):
             if name in there.__dict__[table]:
                 here.__dict__[table][name] = there.__dict__[table][name]

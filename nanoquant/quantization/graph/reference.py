@@ -49,7 +49,16 @@ class Reference(Module):
         steps = weights.reshape(len(weights), -1).T.astype(np.int64) - w.zero_point
         magnitude = np.abs(steps).sum(axis=0)
         epilogue = bind(
-            layer.profile, q.qparams.scale, w.scale, w.bias, magnitude, float(y.scale), int(y.zero_point), *y.limits, layer.relu
+            layer.profile,
+            float(q.qparams.scale),
+            w.scale,
+            w.bias,
+            magnitude,
+            float(y.scale),
+            int(y.zero_point),
+            y.limits[0],
+            y.limits[1],
+            layer.relu,
         )
         geometry = {name: getattr(w, name) for name in _GEOMETRY} if image else {}
         out = reference.conv(values, int(q.qparams.zero_point), weights, w.zero_point, epilogue, **geometry)
@@ -129,7 +138,9 @@ def to_reference(gm: GraphModule) -> GraphModule:
         if isinstance(layer, QFunctional):
             return ReferenceFunctional.of(layer)
         if type(layer) is Quantize:
-            return ReferenceQuantize(float(layer.scale), int(layer.zero_point), layer.dtype, layer.quant_min, layer.quant_max)
+            return ReferenceQuantize(
+                float(layer.scale), int(layer.zero_point), layer.dtype, layer.quant_min, layer.quant_max
+            )
         return ReferenceDeQuantize() if type(layer) is DeQuantize else None
 
     return exchange(gm, twin)  # type: ignore[return-value]

@@ -27,7 +27,7 @@ import numpy as np
 from ... import creation, functions, nn
 from ...autograd.tensor import Tensor
 from ...module import Module
-from ...nn.quantized.functional import FXFloatFunctional
+from ...nn.quantized.functionals import FXFloatFunctional
 from .ir import SYMBOLS, Graph, Node
 from .module import GraphModule
 
@@ -79,6 +79,9 @@ class Symbolic:
     def __getitem__(self, index: Any) -> Any:
         return self.tracer.note("call_function", operator.getitem, (self, index), {})
 
+    def __neg__(self) -> Any:
+        return self.tracer.note("call_function", operator.neg, (self,), {})
+
     def __setitem__(self, index: Any, value: Any) -> None:
         raise _untraceable("assigning to a part")
 
@@ -117,7 +120,6 @@ for _name in SYMBOLS:
     setattr(Symbolic, f"__{_name.strip('_')}__", _operates(_function))
     if _name not in ("eq", "ne", "lt", "le", "gt", "ge"):
         setattr(Symbolic, f"__r{_name.strip('_')}__", _operates(_function, swapped=True))
-Symbolic.__neg__ = lambda self: self.tracer.note("call_function", operator.neg, (self,), {})  # type: ignore[attr-defined]
 
 
 def _has_symbolic(value: Any) -> bool:
@@ -135,7 +137,9 @@ def _symbolic(args: Any, kwargs: Any) -> bool:
 class Tracer:
     """Traces one module. leaf_names, leaf_classes: modules that are not looked into, besides those of nn."""
 
-    def __init__(self, root: Module, leaf_names: Collection[str] = (), leaf_classes: Collection[type[Any]] = ()) -> None:
+    def __init__(
+        self, root: Module, leaf_names: Collection[str] = (), leaf_classes: Collection[type[Any]] = ()
+    ) -> None:
         self.root, self.graph, self.scopes = root, Graph(), [""]
         self.leaf_names, self.leaf_classes = leaf_names, tuple(leaf_classes)
         self.paths = {id(module): path for path, module in root.named_modules()}
@@ -186,7 +190,9 @@ class Tracer:
             return original(module, *args, **kwargs)
         path = self.paths.get(id(module))
         if path is None:
-            raise TraceError(f"{type(module).__name__} is called in forward, but is no part of the model: set it as an attribute")
+            raise TraceError(
+                f"{type(module).__name__} is called in forward, but is no part of the model: set it as an attribute"
+            )
         if self.is_leaf(module, path) and module is not self.root:
             return self.note("call_module", path, args, kwargs)
         self.scopes.append(path)
@@ -200,7 +206,9 @@ class Tracer:
         parameters = inspect.signature(self.root.forward).parameters.values()
         inputs = [p for p in parameters if p.default is p.empty]
         if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in inputs):
-            raise TraceError(f"forward of {type(self.root).__name__} must name its inputs; got {', '.join(map(str, inputs))}")
+            raise TraceError(
+                f"forward of {type(self.root).__name__} must name its inputs; got {', '.join(map(str, inputs))}"
+            )
         names = ["input" if p.name == "x" and isinstance(self.root, nn.Sequential) else p.name for p in inputs]
         given = [Symbolic(self.graph.node("placeholder", name, name=name), self) for name in names]
         for symbolic, name in zip(given, names, strict=True):
@@ -217,7 +225,11 @@ def _replacements(tracer: Tracer) -> dict[int, tuple[Any, Any]]:
     def watching(function: Any) -> Any:
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            return tracer.note("call_function", function, args, kwargs) if _symbolic(args, kwargs) else function(*args, **kwargs)
+            return (
+                tracer.note("call_function", function, args, kwargs)
+                if _symbolic(args, kwargs)
+                else function(*args, **kwargs)
+            )
 
         return call
 

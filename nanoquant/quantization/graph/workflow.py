@@ -75,7 +75,12 @@ def prepare_qat_fx(
 
 
 def _prepare(
-    model: Module, qconfig_mapping: Mapping, custom: Any, backend: BackendConfig | None, equalization: Any, training: bool
+    model: Module,
+    qconfig_mapping: Mapping,
+    custom: Any,
+    backend: BackendConfig | None,
+    equalization: Any,
+    training: bool,
 ) -> GraphModule:
     if equalization is not None:
         raise NotImplementedError("_equalization_config is not supported: pass None")
@@ -116,7 +121,7 @@ def _keep_whole(
             root.get_submodule(parent)._modules[name] = inner
             names.append(path)
         elif type(module) in observed and getattr(module, "qconfig", None) is not None:
-            twin = observed[type(module)].from_float(module)  # type: ignore[attr-defined]
+            twin = observed[type(module)].from_float(module)
             twin.qconfig = module.qconfig
             root.get_submodule(parent)._modules[name] = twin
         elif path in config.non_traceable_module_names or type(module) in config.non_traceable_module_classes:
@@ -147,7 +152,9 @@ def preserve(gm: GraphModule, model: Module, config: FuseCustomConfig) -> None:
         setattr(gm, name, getattr(model, name))
 
 
-def fuse_fx(model: Module, fuse_custom_config: FuseCustomConfig | dict[str, Any] | None = None, backend_config: Any = None) -> GraphModule:
+def fuse_fx(
+    model: Module, fuse_custom_config: FuseCustomConfig | dict[str, Any] | None = None, backend_config: Any = None
+) -> GraphModule:
     """A copy of a model in evaluation mode, traced, with every pattern fused."""
     del backend_config
     if model.training:
