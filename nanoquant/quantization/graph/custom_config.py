@@ -6,6 +6,7 @@ Every class has torch's setters, which return the object, and `from_dict` for th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,16 +25,22 @@ def _from_dict(config: Any, given: dict[str, Any], keys: dict[str, str]) -> Any:
     return config
 
 
+def _setter(name: str) -> Callable[[Any, list[Any]], Any]:
+    def set_to(self: Any, value: list[Any]) -> Any:
+        setattr(self, name, value)
+        return self
+
+    set_to.__doc__ = f"Says the {name.replace('_', ' ')}; see the class."
+    return set_to
+
+
 @dataclass
 class FuseCustomConfig:
     """preserved_attributes: of the model, for the GraphModule to have, too."""
 
     preserved_attributes: list[str] = field(default_factory=list)
 
-    def set_preserved_attributes(self, attributes: list[str]) -> Any:
-        """See the class."""
-        self.preserved_attributes = attributes
-        return self
+    set_preserved_attributes = _setter("preserved_attributes")
 
     @classmethod
     def from_dict(cls, given: dict[str, Any]) -> Any:
@@ -91,16 +98,6 @@ class PrepareCustomConfig(FuseCustomConfig):
         self.standalone_module_classes[module_class] = how
         return self
 
-    def set_non_traceable_module_names(self, names: list[str]) -> Any:
-        """See the class."""
-        self.non_traceable_module_names = names
-        return self
-
-    def set_non_traceable_module_classes(self, classes: list[type[Any]]) -> Any:
-        """See the class."""
-        self.non_traceable_module_classes = classes
-        return self
-
     def set_float_to_observed_mapping(
         self, float_class: type[Any], observed: type[Any], quant_type: Any = "static"
     ) -> Any:
@@ -109,15 +106,10 @@ class PrepareCustomConfig(FuseCustomConfig):
         self.float_to_observed_mapping.setdefault("static", {})[float_class] = observed
         return self
 
-    def set_input_quantized_indexes(self, indexes: list[int]) -> Any:
-        """See the class."""
-        self.input_quantized_indexes = indexes
-        return self
-
-    def set_output_quantized_indexes(self, indexes: list[int]) -> Any:
-        """See the class."""
-        self.output_quantized_indexes = indexes
-        return self
+    set_non_traceable_module_names = _setter("non_traceable_module_names")
+    set_non_traceable_module_classes = _setter("non_traceable_module_classes")
+    set_input_quantized_indexes = _setter("input_quantized_indexes")
+    set_output_quantized_indexes = _setter("output_quantized_indexes")
 
     def standalone(self, path: str, module: Module) -> tuple[Any, ...] | None:
         """How a module is to be quantized by itself; None: it is not."""

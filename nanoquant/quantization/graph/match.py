@@ -16,7 +16,6 @@ from ... import nn
 from ...module import Module
 from ...nn.layer import Layer
 from ...nn.quantized import FXFloatFunctional
-from ...qtensor import QTensor
 from ..mappings import CUSTOM, QAT, STATIC, integer_twins
 from ..stubs import DeQuantStub, QuantStub
 from .functions import name_of, numbers
@@ -36,57 +35,15 @@ class Domain(Enum):
 Ends = tuple[Domain, Domain]
 _FLOATS, _INTEGERS, _PASSES = (Domain.FLOAT,) * 2, (Domain.INTEGER,) * 2, (Domain.ANY,) * 2
 _PASSING = (nn.ReLU, nn.ReLU6, nn.Identity, nn.Dropout, nn.Dropout2d)
-_PASSING_METHODS = [
-    "view",
-    "reshape",
-    "flatten",
-    "permute",
-    "transpose",
-    "squeeze",
-    "unsqueeze",
-    "t",
-    "chunk",
-    "split",
-    "unbind",
-    "narrow",
-    "flip",
-    "mean",
-    "relu",
-    "clone",
-    "detach",
-    "contiguous",
-    "view_as",
-]
-_PASSING_FUNCTIONS = [
-    "relu",
-    "flatten",
-    "reshape",
-    "permute",
-    "transpose",
-    "squeeze",
-    "unsqueeze",
-    "chunk",
-    "split",
-    "unbind",
-    "flip",
-    "mean",
-    "clone",
-    "dropout",
-    "dropout2d",
-    "pixel_shuffle",
-    "max_pool1d",
-    "max_pool2d",
-    "max_pool3d",
-    "avg_pool1d",
-    "avg_pool2d",
-    "avg_pool3d",
-    "adaptive_avg_pool1d",
-    "adaptive_avg_pool2d",
-    "adaptive_avg_pool3d",
-    "adaptive_max_pool1d",
-    "adaptive_max_pool2d",
-    "adaptive_max_pool3d",
-]
+_PASSING_METHODS = (
+    "view", "reshape", "flatten", "permute", "transpose", "squeeze", "unsqueeze", "t", "chunk", "split", "unbind", "narrow",
+    "flip", "mean", "relu", "clone", "detach", "view_as",
+)  # fmt: skip
+_PASSING_FUNCTIONS = (
+    "relu", "flatten", "reshape", "permute", "transpose", "squeeze", "unsqueeze", "chunk", "split", "unbind", "flip", "mean",
+    "clone", "dropout", "dropout2d", "pixel_shuffle",
+    *(f"{kind}_pool{n}d" for kind in ("max", "avg", "adaptive_avg", "adaptive_max") for n in (1, 2, 3)),
+)  # fmt: skip
 
 
 def is_static(module: Module) -> bool:
@@ -142,5 +99,4 @@ def _of_call(gm: GraphModule, node: Node, custom: tuple[type[Any], ...]) -> Ends
             return _INTEGERS if is_static(owner) else _FLOATS
     name = name_of(node)
     passing = _PASSING_METHODS if node.op == "call_method" else _PASSING_FUNCTIONS
-    known = name in passing and (node.op == "call_function" or hasattr(QTensor, name))
-    return _PASSES if known or node.target is operator.getitem else _FLOATS
+    return _PASSES if name in passing or node.target is operator.getitem else _FLOATS

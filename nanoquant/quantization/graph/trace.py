@@ -50,8 +50,8 @@ def _untraceable(what: str) -> TraceError:
         f"{Path(file).name}, line {line}: {linecache.getline(file, line).strip()}\n"
         f"{what} of a symbolic value: tracing runs forward once, without data, and notes one path for all inputs. Ways out: keep "
         f"that module whole, in float: PrepareCustomConfig().set_non_traceable_module_classes([{kind}]), or "
-        f"set_non_traceable_module_names; quantize it by itself: set_standalone_module_name; rewrite the line so that it does not "
-        "depend on values; or use eager mode (prepare, convert)"
+        "set_non_traceable_module_names; quantize it by itself: set_standalone_module_name; rewrite the line so that it does "
+        "not depend on values; or use eager mode (prepare, convert)"
     )
 
 
@@ -97,7 +97,7 @@ class Symbolic:
 
 
 def _refuses(what: str) -> Callable[..., Any]:
-    def method(self: Symbolic, *_: Any) -> Any:
+    def method(*_: Any) -> Any:
         raise _untraceable(what)
 
     return method

@@ -58,6 +58,7 @@ def prepare_fx(
         return _0_dequantize
     <BLANKLINE>
     """
+    del example_inputs
     return _prepare(model, qconfig_mapping, prepare_custom_config, backend_config, _equalization_config, training=False)
 
 
@@ -69,6 +70,7 @@ def prepare_qat_fx(
     backend_config: BackendConfig | None = None,
 ) -> GraphModule:
     """`prepare_fx` for training: of a model in training mode, with fake-quantizers. Then train."""
+    del example_inputs
     if not model.training:
         raise RuntimeError("prepare_qat_fx needs training mode: call model.train() first, or use prepare_fx")
     return _prepare(model, qconfig_mapping, prepare_custom_config, backend_config, None, training=True)
@@ -92,7 +94,7 @@ def _prepare(
     rules = rules_of(root, mapping)
     propagate_qconfig_(root, mapping)
     leaves, classes = _keep_whole(root, config, mapping, backend, training)
-    gm = _traced(root, leaves, classes, config, model)
+    gm = _traced(root, leaves, classes, config)
     places: dict[str, Any] = {}
     functions_to_layers(gm, root, mapping, places)
     rules |= {path: rule_of(mapping, *place) for path, place in places.items()}
@@ -138,10 +140,9 @@ def _global(mapping: Mapping) -> QConfigMapping:
     return QConfigMapping(mapping.global_qconfig, dict(mapping.object_type_qconfigs))
 
 
-def _traced(root: Module, names: Any, classes: Any, config: FuseCustomConfig, model: Module) -> GraphModule:
+def _traced(root: Module, names: Any, classes: Any, config: FuseCustomConfig) -> GraphModule:
     gm = GraphModule(root, Tracer(root, names, classes).trace())
     preserve(gm, root, config)
-    del model
     return gm
 
 
@@ -160,7 +161,7 @@ def fuse_fx(
     if model.training:
         raise RuntimeError("fuse_fx needs evaluation mode: call model.eval() first")
     root = copy.deepcopy(model)
-    gm = _traced(root, (), (), made(fuse_custom_config, FuseCustomConfig), model)
+    gm = _traced(root, (), (), made(fuse_custom_config, FuseCustomConfig))
     fuse(gm, training=False)
     return gm
 
