@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 import runpy
 from pathlib import Path
 from typing import Any
@@ -620,3 +621,22 @@ def test_errors_of_the_workflow() -> None:
         prepare_fx(Block().eval(), get_default_qat_qconfig_mapping())
     with pytest.raises(NotImplementedError, match="_equalization_config is not supported"):
         prepare_fx(Block().eval(), get_default_qconfig_mapping(), None, None, {})
+
+
+# ---- README ----------------------------------------------------------------------------------------------------------
+
+EAGER_AND_GRAPH = {
+    "where integers begin and end": test_borders_are_where_floats_and_integers_meet,
+    "fusion": test_fuse_alone,
+    "`x + y`, `cat`, `F.relu`, `F.linear`": test_functions_views_and_sizes_stay_in_integers,
+    "a ReLU used twice": test_functions_views_and_sizes_stay_in_integers,
+    "control flow that depends on values": test_what_cannot_be_traced_says_where_and_what_to_do,
+    "integers": test_eager_graph_and_reference_give_the_same_bits,
+}
+
+
+def test_every_row_of_the_readme_has_its_test() -> None:
+    section = (
+        (Path(__file__).parent.parent / "README.md").read_text().partition("## Graph mode")[2].partition("\n## ")[0]
+    )
+    assert re.findall(r"^\| (.*?) \|", section, re.MULTILINE)[1:] == list(EAGER_AND_GRAPH)

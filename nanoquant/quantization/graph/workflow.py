@@ -54,7 +54,7 @@ def prepare_fx(
     def forward(self, input):
         input_quantize = self.input_quantize(input);  input = None
         _0 = getattr(self, "0")(input_quantize);  input_quantize = None
-        _0_dequantize = getattr(self, "_0_dequantize")(_0);  _0 = None
+        _0_dequantize = self._0_dequantize(_0);  _0 = None
         return _0_dequantize
     <BLANKLINE>
     """
