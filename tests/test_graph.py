@@ -287,6 +287,14 @@ def test_functions_views_and_sizes_stay_in_integers() -> None:
     )  # sizes are not frozen
 
 
+def test_fused_layers_without_a_reference_stay_as_they_are() -> None:
+    model, x = nn.Sequential(nn.intrinsic.LinearLeakyReLU(nn.Linear(4, 4), nn.LeakyReLU(0.5))).eval(), data(8, 4)
+    prepared = prepare_after(model, x)
+    lowered, reference = convert_fx(prepared), convert_to_reference_fx(prepared)
+    assert nn.quantized.LinearLeakyReLU in kinds(reference)
+    assert np.array_equal(lowered(x), np.asarray(reference(x)))
+
+
 def test_relu6_is_a_clamp_of_the_integers() -> None:
     class Clipped(nn.Module):
         def __init__(self) -> None:

@@ -5,7 +5,7 @@
     quantize, dequantize     `affine`
 
 The integers are the same, bit for bit; where they are not, a kernel is wrong. Layers without weights that have but one form
-(pools, tables of functions) stay. Before: `observe`. After: `lower`.
+(pools, tables of functions) stay, and so do the fused ones of oneDNN. Before: `observe`. After: `lower`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ...autograd.tensor import Tensor
 from ...errors import ModuleError
 from ...kernels import pointwise, reference
 from ...module import Module
-from ...nn.quantized import DeQuantize, QFunctional, Quantize
+from ...nn.quantized import Conv2d, DeQuantize, Linear, QFunctional, Quantize
 from ...nn.quantized.weighted import Static
 from ...numerics import bind
 from ...per_tensor import grid
@@ -70,6 +70,7 @@ class Reference(Module):
         return "by specification"
 
 
+_SPECIFIED = Linear.forward, Conv2d.forward  # what the fused layers of oneDNN compute beside that has no reference here
 _GEOMETRY = ("stride", "padding", "dilation", "groups", "transposed", "output_padding")
 
 
@@ -133,7 +134,7 @@ def to_reference(gm: GraphModule) -> GraphModule:
 
     def twin(layer: Module, path: str) -> Module | None:
         del path
-        if isinstance(layer, Static):
+        if isinstance(layer, Static) and type(layer).forward in _SPECIFIED:
             return Reference(layer)
         if isinstance(layer, QFunctional):
             return ReferenceFunctional.of(layer)
