@@ -246,6 +246,55 @@ def dynamic_training() -> None:
     assert len(trained) == len(deployed) == 128  # torch: 255, and 129
 
 
+@row("`cat` in graph mode")
+def ranges_of_concatenations() -> None:
+    class Joins(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(2, 2), nn.Linear(2, 2)
+
+        def forward(self, x: nq.Tensor) -> nq.Tensor:
+            return nq.cat([self.a(x), 9 * self.b(x)], 1)
+
+    prepared = quantization.prepare_fx(Joins().eval(), quantization.get_default_qconfig_mapping())
+    prepared(np.eye(2, dtype=np.float32))
+    converted = quantization.convert_fx(prepared)
+    assert converted.a.scale != converted.cat_functional.scale
+
+
+class _Optional(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(2, 2)
+
+    def forward(self, x: nq.Tensor, again: bool = True) -> nq.Tensor:
+        y = self.fc(x)
+        return self.fc(y) if again else y
+
+
+@row("a layer called twice in graph mode")
+def one_range() -> None:
+    prepared = quantization.prepare_fx(_Optional().eval(), quantization.get_default_qconfig_mapping())
+    prepared(np.eye(2, dtype=np.float32))
+    assert prepared.code.count("self.fc(") == 2
+    assert sum(hasattr(m, "activation_post_process") for m in prepared.modules()) == 2  # the input's, and fc's
+
+
+@row("arguments with a default in graph mode")
+def defaults_are_kept() -> None:
+    traced = quantization.symbolic_trace(_Optional())
+    assert [node.name for node in traced.graph.nodes if node.op == "placeholder"] == ["x"]
+    with pytest.raises(TypeError, match="takes 2 positional arguments"):
+        traced(np.eye(2, dtype=np.float32), False)
+
+
+@row("`prepare_fx` and the model")
+def the_model_is_copied() -> None:
+    model = _Optional().eval()
+    assert quantization.prepare_fx(model, quantization.get_default_qconfig_mapping()).fc is not model.fc
+    assert not hasattr(model.fc, "qconfig")
+
+
 def table() -> list[str]:
     section = README.read_text().partition("## What differs")[2].partition("\n## ")[0]
     return re.findall(r"^\| (.*?) \|", section, re.MULTILINE)[1:]

@@ -27,6 +27,8 @@ LAYERS = [
     {"ops", "backends", "optim"},
     {"quantization"},
     {"quantization.eager", "quantization.analysis"},
+    {"quantization.graph"},
+    {"quantization.quantize_fx"},
     {"io"},
     {"data"},
     {"models"},

@@ -1,7 +1,7 @@
 """Quantization of networks: torch.ao.quantization's names, in one place.
 
 In reading order: observers (re-exported), fake-quantizers, qconfigs, their presets, mappings that hand them out, stubs,
-fusion, what a backend can do, and the eager workflow.
+fusion, what a backend can do, the eager workflow, and graph mode.
 """
 
 from ..calibration import EntropyObserver as EntropyObserver
@@ -60,6 +60,21 @@ from .fake_quantize import enable_fake_quant as enable_fake_quant
 from .fake_quantize import enable_observer as enable_observer
 from .fusion import fuse_modules as fuse_modules
 from .fusion import fuse_modules_qat as fuse_modules_qat
+from .graph import ConvertCustomConfig as ConvertCustomConfig
+from .graph import FuseCustomConfig as FuseCustomConfig
+from .graph import Graph as Graph
+from .graph import GraphError as GraphError
+from .graph import GraphModule as GraphModule
+from .graph import Node as Node
+from .graph import PrepareCustomConfig as PrepareCustomConfig
+from .graph import TraceError as TraceError
+from .graph import convert_fx as convert_fx
+from .graph import convert_to_reference_fx as convert_to_reference_fx
+from .graph import explain as explain
+from .graph import fuse_fx as fuse_fx
+from .graph import prepare_fx as prepare_fx
+from .graph import prepare_qat_fx as prepare_qat_fx
+from .graph import symbolic_trace as symbolic_trace
 from .learnable import LearnableFakeQuantize as LearnableFakeQuantize
 from .presets import default_activation_only_qconfig as default_activation_only_qconfig
 from .presets import default_debug_observer as default_debug_observer

@@ -1,0 +1,73 @@
+"""Lower: observed layers become integer layers, by eager mode's own `convert`; then what is not needed goes.
+
+    dequantize -> quantize to the grid that the integers have        nothing
+
+Before: `reference`. After: `custom_config`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...module import Module
+from ...nn import ReLU6
+from ...nn import quantized as quantized_layers
+from ...nn.quantized.quantize import DeQuantize, Quantize
+from ..eager.convert import convert, without_qconfigs
+from ..eager.prepare import exchange
+from .ir import Node, walk
+from .match import Domain
+from .module import GraphModule
+
+
+def lower(gm: GraphModule, observed_to_quantized: dict[type[Any], type[Any]], remove_qconfig: bool) -> GraphModule:
+    """A copy in integers."""
+    clipping = {
+        f"{above}.{node.target}" if above else node.target
+        for above, part in gm.named_modules()
+        if isinstance(part, GraphModule)
+        for node in walk(part.graph, "call_module")
+        if part.notes["ends"].get(node.name, ("", ""))[1] == Domain.INTEGER.value
+    }
+
+    def quantized(layer: Module, path: str) -> Module | None:
+        if type(layer) is ReLU6 and path in clipping:
+            return quantized_layers.ReLU6.from_float(layer)
+        kind: Any = observed_to_quantized.get(type(layer))
+        return None if kind is None else kind.from_observed(layer)
+
+    lowered = exchange(convert(gm, remove_qconfig=False), quantized)
+    for part in [m for m in lowered.modules() if isinstance(m, GraphModule)]:
+        for back, forth in needless_pairs(part):
+            part.graph.replace(forth, back.args[0])
+            if not part.graph.users(back):
+                part.graph.nodes.remove(back)
+        part.prune()
+        part.recompile()
+    return without_qconfigs(lowered) if remove_qconfig else lowered  # type: ignore[return-value]
+
+
+def needless_pairs(gm: GraphModule) -> list[tuple[Node, Node]]:
+    """Every DeQuantize whose result is quantized again to the grid of a Quantize or layer that it came from."""
+    pairs = []
+    for node in walk(gm.graph, "call_module"):
+        back = node.args[0] if node.args and isinstance(node.args[0], Node) else None
+        layer = gm.get_submodule(node.target)
+        if not isinstance(layer, Quantize) or back is None or back.op != "call_module":
+            continue
+        source = _grid(gm, back.args[0]) if isinstance(gm.get_submodule(back.target), DeQuantize) else None
+        own = layer.output_qparams()
+        if source is not None and (source.scale, source.zero_point, source.dtype) == (
+            own.scale,
+            own.zero_point,
+            own.dtype,
+        ):
+            pairs.append((back, node))
+    return pairs
+
+
+def _grid(gm: GraphModule, node: Node) -> Any:
+    """The qparams of what a layer puts out, if it has some of its own."""
+    layer: Any = gm.get_submodule(node.target) if node.op == "call_module" else None
+    output = getattr(layer, "output", None) or getattr(layer, "output_qparams", None)
+    return output() if output is not None else None

@@ -1,0 +1,121 @@
+"""GraphModule: a module whose forward is a graph.
+
+Before: `ir`. After: `trace`.
+"""
+
+from __future__ import annotations
+
+import linecache
+from typing import Any
+
+from ...module import Module
+from .ir import Graph, walk
+
+
+class GraphModule(Module):
+    """The layers that a graph calls, at the paths that they had in the model, and the graph, which runs as `code`.
+
+    >>> from nanoquant import nn
+    >>> from nanoquant.quantization import symbolic_trace
+    >>> print(symbolic_trace(nn.Sequential(nn.Linear(2, 3), nn.ReLU())).code)
+    def forward(self, input):
+        _0 = getattr(self, "0")(input);  input = None
+        _1 = getattr(self, "1")(_0);  _0 = None
+        return _1
+    <BLANKLINE>
+    """
+
+    derived = frozenset({"_compiled"})
+
+    def __init__(self, root: Module, graph: Graph, class_name: str = "") -> None:
+        super().__init__()
+        self.graph, self.class_name, self.notes = graph, class_name or type(root).__name__, {}
+        self._compiled: Any = None
+        self.training = root.training
+        for op in ("call_module", "get_attr"):
+            for node in walk(graph, op):
+                self._take(root, node.target)
+        self._forward_hooks, self._forward_pre_hooks = root._forward_hooks.copy(), root._forward_pre_hooks.copy()
+        self.recompile()
+
+    notes: dict[str, Any]
+
+    def _take(self, root: Module, path: str) -> None:
+        """Puts what `root` has at a path at the same path here."""
+        *above, name = path.split(".")
+        here: Module = self
+        there = root
+        for part in above:
+            there = there.get_submodule(part)
+            if part not in here._modules:
+                here._modules[part] = box = Module()
+                box.training = there.training
+            here = here.get_submodule(part)
+        for table in ("_modules", "_parameters", "_buffers"):
+            if name in there.__dict__[table]:
+                here.__dict__[table][name] = there.__dict__[table][name]
+                return
+        setattr(here, name, getattr(there, name))
+
+    def add_layer(self, wanted: str, layer: Module) -> str:
+        """Adds a layer under a name that is free, which it returns."""
+        name, number = wanted, 0
+        while name in self._modules or hasattr(self, name):
+            number += 1
+            name = f"{wanted}_{number}"
+        self._modules[name] = layer.train(self.training) if not layer._modules else layer
+        return name
+
+    def recompile(self) -> None:
+        """Checks the graph, removes layers that it no longer calls, and makes `forward` of it."""
+        self.graph.lint(self)
+        self._compiled = None
+
+    def prune(self) -> None:
+        """Removes the layers that no node calls."""
+        used = [node.target for op in ("call_module", "get_attr") for node in walk(self.graph, op)]
+        kept = {path[:end] for path in used for end in [*(i for i, c in enumerate(path) if c == "."), len(path)]}
+
+        def clear(module: Module, prefix: str) -> None:
+            for name, child in list(module._modules.items()):
+                path = prefix + name
+                if path not in kept and path not in self.notes.get("preserved", ()):
+                    del module._modules[name]
+                elif path not in used and child is not None:
+                    clear(child, f"{path}.")
+
+        clear(self, "")
+
+    @property
+    def code(self) -> str:
+        """`forward`, as Python."""
+        return self.graph.source()[0]
+
+    def print_readable(self, print_output: bool = True) -> str:
+        """The class with its forward, as Python; prints it, too."""
+        text = f"class {self.class_name}(nn.Module):\n    " + self.code.replace("\n", "\n    ").rstrip() + "\n"
+        if print_output:
+            print(text)
+        return text
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """Runs the graph."""
+        if self._compiled is None:
+            source, names = self.graph.source()
+            place = f"<forward of {self.class_name} {id(self)}>"
+            linecache.cache[place] = len(source), None, source.splitlines(keepends=True), place
+            space = dict(names)
+            exec(compile(source, place, "exec"), space)
+            self._compiled = space["forward"]
+        return self._compiled(self, *inputs, **options)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> GraphModule:
+        self._compiled = None  # names its functions; made again at the next call
+        return super().__deepcopy__(memo)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_compiled": None}
+
+    def printed_name(self) -> str:
+        """The traced class's name, as torch prints it."""
+        return self.class_name
