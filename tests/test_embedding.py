@@ -104,6 +104,25 @@ def test_rows_of_any_shape_and_quantize_dynamic() -> None:
     assert twin.state_dict()["0.weight_values"].shape == (10, 3)
 
 
+@pytest.mark.parametrize("dtype", [nq.qint4, nq.quint4, nq.qint8, nq.quint8])
+@pytest.mark.parametrize("group_size", [None, 4, 8])
+def test_scales_for_groups_and_signed_integers(dtype: Any, group_size: int | None) -> None:
+    nq.manual_seed(0)
+    layer = nn.EmbeddingBag(10, 16, mode="sum", padding_idx=4)
+    observer = (
+        quantization.PerChannelMinMaxObserver.with_args(dtype=dtype)
+        if group_size is None
+        else quantization.PerGroupMinMaxObserver.with_args(dtype=dtype, group_size=group_size)
+    )
+    qconfig = quantization.QConfig(quantization.default_placeholder_observer, observer)
+    twin = quantization.quantize_dynamic(nn.Sequential(layer), {nn.EmbeddingBag: qconfig})[0]
+    assert twin.weight_scale.size == 10 * (1 if group_size is None else 16 // group_size)
+    shown = nn.EmbeddingBag.from_pretrained(twin.weight().dequantize(), mode="sum", padding_idx=4)
+    np.testing.assert_allclose(np.asarray(twin(INDEX, OFFSETS)), np.asarray(shown(INDEX, OFFSETS)), atol=1e-5)
+    steps = np.abs(np.asarray(twin.weight().dequantize()) - layer.weight.detach().array).max() / twin.weight_scale.max()
+    assert steps <= 0.51
+
+
 @pytest.mark.parametrize("qconfig", [default_embedding_qat_qconfig, default_embedding_qat_qconfig_4bit])
 @pytest.mark.parametrize("kind", ["Embedding", "EmbeddingBag"])
 def test_training_equals_deployment(kind: str, qconfig: Any) -> None:

@@ -309,7 +309,7 @@ def backend_config_of(engine: str) -> BackendConfig:
     backend = BackendConfig(engine).set_backend_pattern_configs(configs)
     for kind in WEIGHT_ONLY:
         config = backend.patterns.setdefault(kind, BackendPatternConfig(kind, qat_module=QAT.get(kind)))
-        rows = _ROWS if issubclass(WEIGHT_ONLY[kind], nn.quantized.Embedding) else _FEW_BITS
+        rows = _ROWS + _FEW_BITS if issubclass(WEIGHT_ONLY[kind], nn.quantized.Embedding) else _FEW_BITS
         for one in rows:
             config.add_dtype_config(DTypeConfig(_FLOAT, _FLOAT, one, _FLOAT))
     for kind in DYNAMIC:

@@ -59,6 +59,22 @@ class WeightOnly(Module):
         self.weight_scale, self.weight_zero_point = qparams.scale, qparams.zero_point
         self._packed = None
 
+    def adopt(self, module: Any) -> Any:
+        """Takes over the weights of a float layer or QAT twin, as its qconfig says; returns its bias."""
+        weight, bias, qparams = observed_weights(module)
+        axes = (None, 0) if qparams.group_size is None else (1, -1)
+        if qparams.dtype.bits not in (4, 8) or qparams.axis not in axes:
+            raise ModuleError(
+                module,
+                "weights must have 4 or 8 bits, and a scale for all, for each row, or for each group in a row; its qconfig's "
+                f"weight observer gives {qparams!r}",
+            )
+        if qparams.axis is None:
+            rows = [np.full(len(weight), v) for v in (qparams.scale, qparams.zero_point)]
+            qparams = QParams(rows[0], rows[1], qparams.dtype, 0, *qparams.limits)
+        self.set_weight(quantize(weight, qparams))
+        return bias
+
     def integers(self) -> NDArray[np.uint8]:
         """The weights as they are stored, one in each byte."""
         return self.weight_values if self.dtype.bits == 8 else whole(self.weight_values, self._columns)
@@ -110,18 +126,7 @@ class WeightOnlyLinear(WeightOnly):
     def from_float(cls, module: Any) -> WeightOnlyLinear:
         """From a float Linear or its QAT twin, whose qconfig leaves activations in float."""
         twin = cls(module.in_features, module.out_features, module.bias is not None)
-        weight, bias, qparams = observed_weights(module)
-        axes = (None, 0) if qparams.group_size is None else (1, -1)
-        if qparams.dtype.bits not in (4, 8) or qparams.axis not in axes:
-            raise ModuleError(
-                module,
-                "weights must have 4 or 8 bits, and a scale for all, for each output, or for each group of inputs; its qconfig's "
-                f"weight observer gives {qparams!r}",
-            )
-        if qparams.axis is None:
-            rows = [np.full(twin.out_features, v) for v in (qparams.scale, qparams.zero_point)]
-            qparams = QParams(rows[0], rows[1], qparams.dtype, 0, *qparams.limits)
-        twin.set_weight(quantize(weight, qparams))
+        bias = twin.adopt(module)
         twin.bias_values = None if bias is None else np.array(bias, np.float32)
         return twin
 
@@ -147,9 +152,10 @@ class WeightOnlyLinear(WeightOnly):
 
 
 class Embedding(WeightOnly):
-    """A table of quantized rows, each with a scale and a float zero point, from which integers pick: (...) to (..., dim).
+    """A table of quantized rows, each with a scale and a (float) zero point, from which integers pick: (...) to (..., dim).
 
-    Result: s q - (s z), as float32 (`kernels.embedding`). weight: quint8, or quint4, two in a byte.
+    Result: s q - (s z), as float32 (`kernels.embedding`). weight: 8 bits, or 4, two in a byte; a scale for each row, or for
+    each group in a row.
     """
 
     def __init__(self, num_embeddings: int, embedding_dim: int, dtype: QDType = quint8) -> None:
@@ -160,18 +166,7 @@ class Embedding(WeightOnly):
     def from_float(cls, module: Any) -> Embedding:
         """From a float layer or its QAT twin, with a qconfig such as `float_qparams_weight_only_qconfig`."""
         twin = cls(module.num_embeddings, module.embedding_dim)
-        weight, _, qparams = observed_weights(module)
-        if (
-            qparams.dtype.bits not in (4, 8)
-            or qparams.dtype.signed
-            or qparams.axis != 0
-            or qparams.group_size is not None
-        ):
-            raise ModuleError(
-                module,
-                f"rows must be quint8 or quint4, with a scale for each; its qconfig's weight observer gives {qparams!r}",
-            )
-        twin.set_weight(quantize(weight, qparams))
+        twin.adopt(module)
         twin.take_arguments(module)
         return twin
 
@@ -179,14 +174,23 @@ class Embedding(WeightOnly):
         """Takes over what else the float layer was told: nothing."""
 
     def pack(self) -> Table:
-        """See `WeightOnly`."""
-        zero_point = np.asarray(self.weight_zero_point, np.float32)
-        return Table(self.weight_values, self.weight_scale, zero_point, self.embedding_dim, self.dtype.bits)
+        """See `WeightOnly`; a row with several scales is as many rows of the table."""
+        scale, zero_point = (np.asarray(v, np.float32).reshape(-1) for v in (self.weight_scale, self.weight_zero_point))
+        columns = self.group_size or self.embedding_dim
+        values = self.integers().reshape(-1, columns) if self.group_size else self.weight_values
+        values = nibbles(values) if self.group_size and self.dtype.bits == 4 else values
+        return Table(values, scale, zero_point - np.float32(self.dtype.quant_min), columns, self.dtype.bits)
+
+    def sums(self, starts: Any, index: Any, factor: Any = None, mean: bool = False) -> Floats:
+        """`Table.sums`, of all groups of the rows."""
+        table, groups = self.packed(), self.embedding_dim // (self.group_size or self.embedding_dim)
+        parts = [table.sums(starts, index * groups + g, factor, mean) for g in range(groups)]
+        return parts[0] if groups == 1 else np.concatenate(parts, axis=1)
 
     def forward(self, input: Any) -> Tensor:
         """See the class."""
         starts, index, _ = bags_of(np.asarray(input).reshape(-1, 1), self.num_embeddings)
-        return Tensor(self.packed().sums(starts, index).reshape(*np.shape(input), self.embedding_dim))
+        return Tensor(self.sums(starts, index).reshape(*np.shape(input), self.embedding_dim))
 
     def printed_name(self) -> str:
         """'QuantizedEmbedding', as torch prints it."""
@@ -220,4 +224,4 @@ class EmbeddingBag(Embedding):
             raise ValueError(f"per_sample_weights are for mode 'sum'; got {self.mode!r}")
         starts, index, kept = bags_of(input, self.num_embeddings, offsets, self.include_last_offset, self.padding_idx)
         factor = None if per_sample_weights is None else np.asarray(per_sample_weights, np.float32).reshape(-1)[kept]
-        return Tensor(self.packed().sums(starts, index, factor, self.mode == "mean"))
+        return Tensor(self.sums(starts, index, factor, self.mode == "mean"))
