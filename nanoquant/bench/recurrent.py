@@ -9,10 +9,9 @@ Before: `train`. After: `command`.
 from __future__ import annotations
 
 import argparse
-import importlib
-import json
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,10 +19,10 @@ from numpy.typing import NDArray
 
 from .. import nn
 from ..creation import tensor
-from ..demo import progress
 from ..kernels import native
 from ..quantization import quantize_dynamic
 from .peers import set_blas_threads
+from .sweep import imported, of_sizes, show, sweep
 from .timing import Run, interleave
 
 # steps, batch, features, hidden, layers: of rows of digits, key words, speech, language
@@ -95,18 +94,6 @@ def measure(size: tuple[int, ...], threads: int, rounds: int, torch: Any) -> Row
 
 def run(options: argparse.Namespace) -> None:
     """Measures and prints."""
-    try:
-        torch = None if options.peers == "none" else importlib.import_module("torch")
-    except ImportError:
-        torch = None
-    cases = [(size, threads) for threads in options.threads for size in SIZES[:: 4 if options.quick else 1]]
-    rounds = 3 if options.quick else options.rounds
-    rows = [measure(*case, rounds, torch) for case in progress(cases, "lstm", len(cases))]
-    if options.json:
-        print(json.dumps([asdict(row) for row in rows], indent=1))
-        return
-    names = list(rows[0].ratios)
-    print(f"{'steps batch features hidden layers':>36}  threads  {'us':>7}  " + "  ".join(names))
-    for row in rows:
-        ratios = "  ".join(f"{row.ratios[name]:{len(name)}.2f}" for name in names)
-        print(f"{' '.join(map(str, row.shape)):>36}  {row.threads:7}  {1e6 * row.seconds:7.0f}  {ratios}")
+    torch = imported(options, "torch")
+    rows = sweep(options, "lstm", of_sizes(options, SIZES), partial(measure, torch=torch and torch[0]))
+    show(options, rows, "steps batch features hidden layers")

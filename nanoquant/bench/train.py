@@ -10,13 +10,13 @@ Before: `timing`. After: `recurrent`.
 from __future__ import annotations
 
 import argparse
-import importlib
 import inspect
 import itertools
 import json
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -24,10 +24,10 @@ import numpy as np
 
 from .. import nn, optim, quantization
 from ..creation import tensor
-from ..demo import progress
 from ..kernels import native
 from ..models import resnet, sequence
 from .peers import set_blas_threads
+from .sweep import imported, sweep
 from .timing import Run, interleave
 
 
@@ -157,15 +157,12 @@ def table(rows: list[Row]) -> str:
 
 def run(options: argparse.Namespace) -> None:
     """Measures and prints."""
-    try:
-        torch = None if options.peers == "none" else importlib.import_module("torch")
-    except ImportError:
-        torch = None
+    modules = imported(options, "torch")
+    torch = modules and modules[0]
     chosen = [NETWORKS[name] for name in options.network or NETWORKS]
     cases = [(network, qat, n) for n in options.threads for network in chosen for qat in (False, True)]
-    rounds = 3 if options.quick else options.rounds
-    rows = [measure(*case, rounds, torch) for case in progress(cases, "train", len(cases))]
-    version = None if torch is None else torch.__version__
+    rows = sweep(options, "train", cases, partial(measure, torch=torch))
+    version = torch and torch.__version__
     if options.json:
         print(json.dumps({"torch": version, "rows": [asdict(row) for row in rows]}, indent=1))
     else:

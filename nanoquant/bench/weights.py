@@ -9,17 +9,16 @@ Before: `recurrent`. After: `command`.
 from __future__ import annotations
 
 import argparse
-import importlib
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ..demo import progress
 from ..kernels import native
 from ..kernels.weight_only import GroupedWeights
 from .machine import Stream
+from .sweep import imported, of_sizes, show, sweep
 from .timing import Run, interleave
 
 # rows, inputs, outputs, group, bits: of BERT, and of language models; the last three are read from memory
@@ -60,7 +59,7 @@ def matmul_nbits(modules: Any, shape: tuple[int, ...], level: int, threads: int)
     return ort.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
 
 
-def measure(shape: tuple[int, ...], threads: int, rounds: int, modules: tuple[Any, Any] | None) -> Row:
+def measure(shape: tuple[int, ...], threads: int, rounds: int, modules: tuple[Any, ...] | None) -> Row:
     """A row; modules: onnxruntime and onnx, or None."""
     rows, inputs, outputs, group, bits = shape
     native.set_num_threads(threads)
@@ -82,20 +81,7 @@ def measure(shape: tuple[int, ...], threads: int, rounds: int, modules: tuple[An
 
 def run(options: argparse.Namespace) -> None:
     """Measures and prints."""
-    try:
-        names = ("onnxruntime", "onnx")
-        modules = None if options.peers == "none" else tuple(map(importlib.import_module, names))
-    except ImportError:
-        modules = None
-    cases = [(size, threads) for threads in options.threads for size in SIZES[:: 4 if options.quick else 1]]
-    rounds = 3 if options.quick else options.rounds
-    rows = [measure(*case, rounds, modules) for case in progress(cases, "weights", len(cases))]  # type: ignore[arg-type]
-    if options.json:
-        print(json.dumps([asdict(row) for row in rows], indent=1))
-        return
-    peers = list(rows[0].ratios)
-    print(f"{'rows inputs outputs group bits':>32}  threads  {'us':>7}  GB/s  %GB/s  " + "  ".join(peers))
-    for row in rows:
-        ratios = "  ".join(f"{row.ratios[name]:{len(name)}.2f}" for name in peers)
-        sizes, micros = " ".join(map(str, row.shape)), 1e6 * row.seconds
-        print(f"{sizes:>32}  {row.threads:7}  {micros:7.0f}  {row.gbs:4.1f}  {row.percent_of_bandwidth:5.0f}  {ratios}")
+    modules = imported(options, "onnxruntime", "onnx")
+    rows = sweep(options, "weights", of_sizes(options, SIZES), partial(measure, modules=modules))
+    columns = {"GB/s": lambda row: row.gbs, "%GB/s": lambda row: row.percent_of_bandwidth}
+    show(options, rows, "rows inputs outputs group bits", columns)
