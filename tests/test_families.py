@@ -12,22 +12,22 @@ import nanoquant as nq
 from nanoquant import nn, quantization
 from nanoquant.errors import ModuleError
 
-SIZES = {1: (11,), 2: (9, 8), 3: (5, 6, 5)}
+SIZES = {0: (), 1: (11,), 2: (9, 8), 3: (5, 6, 5)}  # 0: a linear layer, over rows
 TAILS = {"": [], "relu": ["ReLU"], "bn": ["BatchNorm"], "bn relu": ["BatchNorm", "ReLU"]}
 OPTIONS = {"": {"padding": 1, "stride": 2}, "Transpose": {"stride": 2, "padding": 1, "output_padding": 1}}
 
 
 def network(library: Any, stubs: Any, axes: int, tail: str, transposed: bool = False) -> Any:
     kind = "Transpose" if transposed else ""
-    conv = getattr(library, f"Conv{kind}{axes}d")(4, 6, 3, groups=1, **OPTIONS[kind])
-    rest = [getattr(library, name + (f"{axes}d" if name == "BatchNorm" else ""))(*[6] * (name == "BatchNorm"))
+    conv = getattr(library, f"Conv{kind}{axes}d")(4, 6, 3, groups=1, **OPTIONS[kind]) if axes else library.Linear(4, 6)
+    rest = [getattr(library, name + (f"{axes or 1}d" if name == "BatchNorm" else ""))(*[6] * (name == "BatchNorm"))
             for name in TAILS[tail]]  # fmt: skip
     return library.Sequential(stubs.QuantStub(), conv, *rest, stubs.DeQuantStub())
 
 
 def batches(axes: int, count: int = 3) -> list[np.ndarray]:
     g = np.random.default_rng(axes)
-    return [g.standard_normal((4, 4, *SIZES[axes])).astype(np.float32) for _ in range(count)]
+    return [g.standard_normal((4 if axes else 200, 4, *SIZES[axes])).astype(np.float32) for _ in range(count)]
 
 
 def names(tail: str) -> list[str]:
@@ -85,16 +85,30 @@ def test_groups_of_a_transposed_convolution_have_one_scale() -> None:
                 quantization.convert(prepared)
 
 
-@pytest.mark.parametrize("axes", [1, 2, 3])
-@pytest.mark.parametrize("tail", TAILS)
-@pytest.mark.parametrize("frozen", [False, True])
-def test_training_equals_deployment(axes: int, tail: str, frozen: bool) -> None:
-    """The integers of the converted layer are those that the fake-quantized one stands for, but for ties."""
+def trainable(axes: int, tail: str) -> Any:
+    """The network, fused for training, with its QAT twins."""
     nq.manual_seed(axes)
     model = network(nn, quantization, axes, tail).train()
     model = quantization.fuse_modules_qat(model, names(tail)) if tail else model
     model.qconfig = quantization.get_default_qat_qconfig("fbgemm")
-    prepared = quantization.prepare_qat(model)
+    return quantization.prepare_qat(model)
+
+
+def test_every_twin_is_trained_and_deployed_somewhere() -> None:
+    here = {type(trainable(axes, tail)[1]) for axes in SIZES for tail in TAILS}
+    elsewhere = {
+        nn.qat.Embedding,
+        nn.qat.EmbeddingBag,
+    }  # tests/test_embedding.py; nn.qat.dynamic: tests/test_dynamic.py
+    assert here | elsewhere == set(quantization.mappings.QAT.values())
+
+
+@pytest.mark.parametrize("axes", SIZES)
+@pytest.mark.parametrize("tail", TAILS)
+@pytest.mark.parametrize("frozen", [False, True])
+def test_training_equals_deployment(axes: int, tail: str, frozen: bool) -> None:
+    """The integers of the converted layer are those that the fake-quantized one stands for, but for ties."""
+    prepared = trainable(axes, tail)
     if frozen:
         prepared.apply(nn.qat.freeze_bn_stats)
     optimizer = nq.optim.SGD(prepared.parameters(), lr=0.05)

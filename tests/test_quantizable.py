@@ -310,3 +310,21 @@ def test_attention_is_torchs() -> None:
     assert step == pytest.approx(their_step, rel=1e-4)
     assert np.abs(ours - theirs).max() <= 1.01 * step
     assert (np.abs(ours - theirs) > 0.5 * step).mean() < 0.02
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_states_of_an_lstm_taken_apart_are_those_of_the_float_layer(bidirectional: bool) -> None:
+    """In their order by layer and direction, given and returned (torch mixes directions up: pytorch issue 89357)."""
+    nq.manual_seed(0)
+    layer, ways = nn.LSTM(4, 6, 2, bidirectional=bidirectional), 1 + bidirectional
+    twin = nn.quantizable.LSTM.from_float(layer)
+    g = np.random.default_rng(0)
+    x, h, c = (g.standard_normal(s).astype(np.float32) for s in ((5, 3, 4), (2 * ways, 3, 6), (2 * ways, 3, 6)))
+    given = nq.tensor(h), nq.tensor(c)
+    for got, wanted in zip(flattened(twin(x, given)), flattened(layer(x, given)), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+
+
+def flattened(result: Any) -> list[np.ndarray]:
+    y, (h, c) = result
+    return [np.asarray(part.detach()) for part in (y, h, c)]
