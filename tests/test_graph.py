@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from networks import residual
 
 import nanoquant as nq
 from nanoquant import nn
@@ -319,24 +320,9 @@ def test_relu6_is_a_clamp_of_the_integers() -> None:
 # ---- torch -----------------------------------------------------------------------------------------------------------
 
 
-class Net(nn.Module):
-    """What tests/golden/record_graph.py records of torch's."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1, groups=2)
-        self.relu, self.pool, self.fc = nn.ReLU(), nn.MaxPool2d(2), nn.Linear(128, 10)
-
-    def forward(self, x: Any) -> Any:
-        x = self.relu(self.conv1(x))
-        x = self.relu(self.conv2(x) + x)
-        x = self.pool(x)
-        return self.fc(x.flatten(1))
-
-
 def answer(state: dict[str, Any], x: Any, ranges: Any) -> Any:
     """The network in integers, with the ranges that torch's observers saw, after ours have been compared with them."""
-    model = Net().eval()
+    model = residual(nq).eval()
     model.load_state_dict(state)
     prepared = prepare_fx(model, QConfigMapping(default_per_channel_qconfig), (x,))
     prepared(x)
