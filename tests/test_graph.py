@@ -5,20 +5,18 @@ from __future__ import annotations
 import copy
 import pickle
 import re
-import runpy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from networks import residual
 
 import nanoquant as nq
 from nanoquant import nn
 from nanoquant.models import LeNet, resnet8
 from nanoquant.models.mobilenet import MobileNetV1
 from nanoquant.nn import functional as F
-from nanoquant.nn.quantized import DeQuantize, FloatFunctional, QFunctional, Quantize
+from nanoquant.nn.quantized import DeQuantize, FloatFunctional, QFunctional, QScalarFunctional, Quantize
 from nanoquant.qtensor import QTensor
 from nanoquant.quantization import (
     DeQuantStub,
@@ -33,7 +31,6 @@ from nanoquant.quantization import (
     TraceError,
     convert,
     default_dynamic_qconfig,
-    default_per_channel_qconfig,
     default_qconfig,
     explain,
     fuse_fx,
@@ -317,50 +314,76 @@ def test_relu6_is_a_clamp_of_the_integers() -> None:
     assert np.abs(y - expected).max() < 1  # three steps of ranges of 60
 
 
-# ---- torch -----------------------------------------------------------------------------------------------------------
+class Scaled(nn.Module):
+    """Numbers on both sides, as operators, functions and methods."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Any) -> Any:
+        y = 2 + (-0.35 * self.a(x) + np.float32(0.5)).add(1)
+        return self.b(nq.relu(y * 3))
 
 
-def answer(state: dict[str, Any], x: Any, ranges: Any) -> Any:
-    """The network in integers, with the ranges that torch's observers saw, after ours have been compared with them."""
-    model = residual(nq).eval()
-    model.load_state_dict(state)
-    prepared = prepare_fx(model, QConfigMapping(default_per_channel_qconfig), (x,))
-    prepared(x)
-    called = [
-        n.args[0].target if n.op == "call_method" and n.target == "add_relu" else n.target for n in prepared.graph.nodes
-    ]
-    layers = [prepared.get_submodule(path) for path in called if path in dict(prepared.named_modules())]
-    observers = list(
-        {id(m): m.activation_post_process for m in layers if "activation_post_process" in m._modules}.values()
-    )
-    for observer, (low, high) in zip(observers, ranges, strict=True):
-        assert np.allclose([observer.min_val, observer.max_val], [low, high], rtol=1e-5, atol=1e-6)
-        observer.min_val, observer.max_val = np.float32(low), np.float32(high)
-    return np.asarray(convert_fx(prepared)(x)), np.asarray(convert_to_reference_fx(prepared)(x))
+class ScaledEagerly(nn.Module):
+    """The same with stubs and functionals."""
+
+    def __init__(self, model: Scaled) -> None:
+        super().__init__()
+        self.a, self.b, self.relu = model.a, model.b, nn.ReLU()
+        self.number, self.quant, self.dequant = FloatFunctional(), QuantStub(), DeQuantStub()
+
+    def forward(self, x: Any) -> Any:
+        f = self.number
+        y = f.add_scalar(f.add_scalar(f.add_scalar(f.mul_scalar(self.a(self.quant(x)), -0.35), 0.5), 1), 2)
+        return self.dequant(self.b(self.relu(f.mul_scalar(y, 3))))
 
 
-GOLDEN = Path(__file__).parent / "golden"
+def test_sums_and_products_with_numbers_keep_the_integers() -> None:
+    x, model = data(8, 4), Scaled()
+    lowered = quantized(model, x)
+    assert kinds(lowered).count(QScalarFunctional) == 5
+    assert kinds(lowered).count(Quantize) == kinds(lowered).count(DeQuantize) == 1
+    eager = ScaledEagerly(model).eval()
+    eager.qconfig = get_default_qconfig()
+    eager = prepare(eager)
+    eager(x)
+    eager = convert(eager)
+    assert type(eager.number) is QScalarFunctional
+    assert np.array_equal(lowered(x), eager(x))
+    assert np.abs(np.asarray(lowered(x)) - np.asarray(model(x))).max() < 0.1
+    assert {explain(lowered)[f"{name}_functional"].computes for name in ("mul", "add", "add_1")} == {"integers"}
+    with pytest.raises(RuntimeError, match=r"QScalarFunctional is used by its methods: add_scalar, mul_scalar"):
+        eager.number(x)
 
 
-def recorded() -> tuple[dict[str, Any], dict[str, Any]]:
-    with np.load(GOLDEN / "graph.npz") as file:
-        values = dict(file)
-    return values, {name: value for name, value in values.items() if "." in name}
+def test_a_parameters_own_methods_are_floats() -> None:
+    class Weighing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.fc = nn.Parameter(data(4, 4)), nn.Linear(4, 2)
+
+        def forward(self, x: Any) -> Any:
+            return self.fc(nq.relu(self.weight.add(x).abs()))
+
+    lowered = quantized(Weighing(), data(4, 4), QConfigMapping(None).set_object_type(nn.Linear, get_default_qconfig()))
+    assert explain(lowered)["add"].computes.startswith("float")
+    assert "self.weight" in lowered.code
 
 
-def test_torchs_integers_on_a_residual_network() -> None:
-    values, state = recorded()
-    for y in answer(state, values["x"], values["ranges"]):
-        assert np.array_equal(y, values["y"])
+def test_a_difference_with_a_number_and_a_scaled_sum_stay_float() -> None:
+    class Shifted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Linear(4, 4)
 
+        def forward(self, x: Any) -> Any:
+            return (1 - self.a(x)).add(x, alpha=0.5)
 
-def test_torchs_integers_live() -> None:
-    pytest.importorskip("torch", reason="torch is not installed; graph.npz holds what it computed")
-    computed = runpy.run_path(str(GOLDEN / "record_graph.py"))["computed"]
-    state, x = recorded()[1], data(4, 3, 8, 8)
-    ranges, expected = computed(state, x)
-    for y in answer(state, x, ranges):
-        assert np.array_equal(y, expected)
+    lowered = quantized(Shifted(), data(8, 4))
+    assert explain(lowered)["sub"].computes.startswith("float")
+    assert explain(lowered)["add"].computes.startswith("float")
 
 
 def test_user_stubs_and_functionals_are_taken_as_they_stand() -> None:

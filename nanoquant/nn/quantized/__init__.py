@@ -24,6 +24,7 @@ from .conv import ConvTranspose3d as ConvTranspose3d
 from .functionals import FloatFunctional as FloatFunctional
 from .functionals import FXFloatFunctional as FXFloatFunctional
 from .functionals import QFunctional as QFunctional
+from .functionals import QScalarFunctional as QScalarFunctional
 from .fused import ConvAdd2d as ConvAdd2d
 from .fused import ConvAddReLU2d as ConvAddReLU2d
 from .fused import LinearLeakyReLU as LinearLeakyReLU

@@ -2,6 +2,7 @@
 
     FloatFunctional      observed in prepare, by one observer each         float
     QFunctional          what convert makes of it                          integers
+    QScalarFunctional    the same, of one that only met numbers            integers
     FXFloatFunctional    what graph mode leaves where nothing is observed  float
 
 Source: torch.ao.nn.quantized.FloatFunctional. Before: `normalization`. After: `activations`.
@@ -18,6 +19,7 @@ import numpy as np
 from ...autograd.tensor import Tensor
 from ...functions import cat, matmul
 from ...module import Module
+from ...observers import NotCalibratedError
 from ...qtensor import QTensor, quantize
 from ..layer import take_float
 from ..linear import Identity
@@ -30,6 +32,8 @@ Self = Any
 
 class FXFloatFunctional(Module):
     """`FloatFunctional`, not observed."""
+
+    met_numbers = False  # whether add_scalar or mul_scalar was called
 
     def observed(self, y: Tensor) -> Tensor:
         """y itself."""
@@ -61,10 +65,12 @@ class FXFloatFunctional(Module):
 
     def add_scalar(self, x: Any, y: float) -> Any:
         """x + y for a number y. Not observed: the integers have the steps of x."""
+        self.met_numbers = True
         return take_float(self, x) + y
 
     def mul_scalar(self, x: Any, y: float) -> Any:
         """x y for a number y. Not observed: the integers are those of x."""
+        self.met_numbers = True
         return take_float(self, x) * y
 
 
@@ -85,46 +91,14 @@ class FloatFunctional(FXFloatFunctional):
         return self.activation_post_process(y)  # type: ignore[no-any-return]
 
 
-class QFunctional(OnGrid):
-    """The operations of `FloatFunctional` on integers; the result has this module's scale and zero point.
-
-    Source of the arithmetic: `kernels.pointwise`.
+class QScalarFunctional(OnGrid):
+    """Sums and products of integers and numbers, which need no grid but the input's. What convert makes of a FloatFunctional
+    whose observer has seen nothing because it was called with numbers alone.
     """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_output()
-
-    @classmethod
-    def from_float(cls, module: Any) -> QFunctional:
-        """From a FloatFunctional whose observer has seen data."""
-        twin = cls()
-        twin.set_output(output_qparams(module))
-        return twin
 
     def forward(self, *_: Any) -> Any:
         """Is not called: the methods are."""
-        raise RuntimeError("QFunctional is used by its methods: add, mul, cat, add_relu, add_scalar, ...")
-
-    def add(self, x: Any, y: Any) -> QTensor:
-        """x + y."""
-        return combine("add", self.take(x), self.take(y), self.output())
-
-    def add_relu(self, x: Any, y: Any) -> QTensor:
-        """max(x + y, 0)."""
-        return combine("add_relu", self.take(x), self.take(y), self.output())
-
-    def mul(self, x: Any, y: Any) -> QTensor:
-        """x y."""
-        return combine("mul", self.take(x), self.take(y), self.output())
-
-    def matmul(self, x: Any, y: Any) -> QTensor:
-        """The product of matrices, in integers (torch multiplies floats)."""
-        return multiply(self.take(x), self.take(y), self.output())
-
-    def cat(self, x: Sequence[Any], dim: int = 0) -> QTensor:
-        """Tensors joined along an axis, each requantized to this module's grid."""
-        return join("cat", [self.take(part) for part in x], dim, None, None, self.output())
+        raise RuntimeError(f"{type(self).__name__} is used by its methods: add_scalar, mul_scalar, ...")
 
     def add_scalar(self, x: Any, y: float) -> QTensor:
         """x + y for a number y: the same integers, z' = z - rint(y / scale). Where z' leaves the dtype, it is the nearest end,
@@ -151,6 +125,50 @@ class QFunctional(OnGrid):
         elif y == 0:
             scale, zero_point, values = np.ones((), np.float32), np.asarray(0), np.zeros_like(values)
         return QTensor(values, replace(grid, scale=scale, zero_point=zero_point), q.origin)
+
+
+class QFunctional(QScalarFunctional):
+    """The operations of `FloatFunctional` on integers; the result has this module's scale and zero point.
+
+    Source of the arithmetic: `kernels.pointwise`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_output()
+
+    @classmethod
+    def from_float(cls, module: Any) -> QScalarFunctional:
+        """From a FloatFunctional whose observer has seen data, or that has met numbers only."""
+        try:
+            grid = output_qparams(module)
+        except NotCalibratedError:
+            if module.met_numbers:
+                return QScalarFunctional()
+            raise
+        twin = cls()
+        twin.set_output(grid)
+        return twin
+
+    def add(self, x: Any, y: Any) -> QTensor:
+        """x + y."""
+        return combine("add", self.take(x), self.take(y), self.output())
+
+    def add_relu(self, x: Any, y: Any) -> QTensor:
+        """max(x + y, 0)."""
+        return combine("add_relu", self.take(x), self.take(y), self.output())
+
+    def mul(self, x: Any, y: Any) -> QTensor:
+        """x y."""
+        return combine("mul", self.take(x), self.take(y), self.output())
+
+    def matmul(self, x: Any, y: Any) -> QTensor:
+        """The product of matrices, in integers (torch multiplies floats)."""
+        return multiply(self.take(x), self.take(y), self.output())
+
+    def cat(self, x: Sequence[Any], dim: int = 0) -> QTensor:
+        """Tensors joined along an axis, each requantized to this module's grid."""
+        return join("cat", [self.take(part) for part in x], dim, None, None, self.output())
 
     def extra_repr(self) -> str:
         """The output's grid."""

@@ -83,11 +83,9 @@ def explain(model: GraphModule) -> Explanation:
         raise TypeError(f"explain takes what prepare_fx or convert_fx returned; got {type(model).__name__}")
     rows, notes = [], model.notes
     for node in model.graph.nodes:
-        called = node.target if node.op == "call_module" else ""
-        if node.op == "call_method" and node.args[0].op == "get_attr":
-            called = node.args[0].target
         if node.op in ("placeholder", "get_attr", "output"):
             continue
+        called = model.called(node)
         takes, gives = notes["ends"].get(node.name, ("", ""))
         kind = type(model.get_submodule(called)).__name__ if called else getattr(node.target, "__name__", node.target)
         rule = notes["rules"].get(called, "placed at a border" if called else "")

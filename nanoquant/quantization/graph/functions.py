@@ -1,6 +1,7 @@
 """Functions become layers, so that there is a place for a scale: x + y is `self.add.add(x, y)`, F.relu(x) is `self.relu(x)`.
 
     add, mul, matmul, cat                   FloatFunctional, an own one for each place
+    add, mul of a tensor and a number       the same, by its methods add_scalar and mul_scalar
     relu, sigmoid, softmax, hardswish ...   the layer of the function
     linear, conv2d ...                      a layer that shares the parameters
 
@@ -10,6 +11,7 @@ Before: `trace`. After: `fuse`.
 from __future__ import annotations
 
 import operator
+from numbers import Real
 from typing import Any
 
 from ... import functions, nn
@@ -59,7 +61,7 @@ def functions_to_layers(gm: GraphModule, root: Module, mapping: QConfigMapping, 
     sized = numbers(gm)
     for node in [*walk(gm.graph, "call_function"), *walk(gm.graph, "call_method")]:
         name = name_of(node)
-        if node in sized or (node.inputs and _functional(gm, node.inputs[0])):
+        if node in sized or gm.called(node):
             continue
         scope = node.meta.get("scope", "")
         kinds: dict[Any, int] = {
@@ -75,10 +77,6 @@ def functions_to_layers(gm: GraphModule, root: Module, mapping: QConfigMapping, 
             rules[node.meta["layer"]] = path, kinds
 
 
-def _functional(gm: GraphModule, node: Node) -> bool:
-    return node.op == "get_attr" and isinstance(operator.attrgetter(node.target)(gm), nn.quantized.FXFloatFunctional)
-
-
 def _becomes_layer(gm: GraphModule, node: Node, name: str, qconfig: QConfig, sized: set[Node]) -> bool:
     made = _layer(gm, node, name)
     static = integer_twins(qconfig) is STATIC
@@ -86,16 +84,15 @@ def _becomes_layer(gm: GraphModule, node: Node, name: str, qconfig: QConfig, siz
         layer, given = made
         layer.qconfig = qconfig
         node.op, node.target, node.args, node.kwargs = "call_module", gm.add_layer(node.name, layer), (given,), {}
-    elif name in ARITHMETIC and static and _of_tensors(node, sized):
+    elif name in ARITHMETIC and static and (call := _method(node, ARITHMETIC[name], sized)):
         functional = FloatFunctional()
         functional.qconfig = qconfig
         path = gm.add_layer(f"{node.name}_functional", functional)
         before = gm.graph.nodes.index(node)
         owner = gm.graph.node("get_attr", path)
         gm.graph.nodes.insert(before, gm.graph.nodes.pop())
-        options = {"dim" if key == "axis" else key: value for key, value in node.kwargs.items() if key != "tensors"}
-        args = (node.kwargs["tensors"], *node.args) if "tensors" in node.kwargs else node.args
-        node.op, node.target, node.args, node.kwargs = "call_method", ARITHMETIC[name], (owner, *args), options
+        node.op, node.target, (*args, node.kwargs) = "call_method", *call
+        node.args = owner, *args
         node.meta["layer"] = path
         return True
     else:
@@ -104,14 +101,21 @@ def _becomes_layer(gm: GraphModule, node: Node, name: str, qconfig: QConfig, siz
     return True
 
 
-def _of_tensors(node: Node, sized: set[Node]) -> bool:
-    """Whether both operands, or all parts of a concatenation, are tensors; no option but its axis is given."""
-    if not node.args and "tensors" not in node.kwargs:
-        return False
-    first = node.kwargs.get("tensors", node.args[0] if node.args else None)
-    operands = first if isinstance(first, list | tuple) else node.args[:2]
-    known = set(node.kwargs) <= {"tensors", "dim", "axis"}
-    return known and all(isinstance(part, Node) and part not in sized for part in operands)
+def _method(node: Node, name: str, sized: set[Node]) -> tuple[str, tuple[Any, ...]] | None:
+    """The method of FloatFunctional that computes what a node does, and its arguments, options last; None for none.
+
+    Operands and parts are tensors, or, of a sum or product, one is a number; no option but an axis is given.
+    """
+    options = {"dim" if key == "axis" else key: value for key, value in node.kwargs.items()}
+    args = (options.pop("tensors"), *node.args) if "tensors" in options else node.args
+    if not args or not set(options) <= {"dim"}:
+        return None
+    operands = args[0] if isinstance(args[0], list | tuple) else args[:2]
+    tensors = [part for part in operands if isinstance(part, Node) and part not in sized]
+    others = [part for part in operands if isinstance(part, Real)]
+    if len(tensors) == 1 and len(others) == 1 and name in ("add", "mul"):
+        return f"{name}_scalar", (*tensors, *others, options)
+    return (name, (*args, options)) if len(tensors) == len(operands) else None
 
 
 def _layer(gm: GraphModule, node: Node, name: str) -> tuple[Module, Node] | None:

@@ -29,9 +29,9 @@ def fuse(gm: GraphModule, training: bool) -> None:
                 _fuse(gm, chain, types, training)
     for node in walk(gm.graph, "call_method"):
         users = gm.graph.users(node)
-        if node.target == "add" and node.args[0].op == "get_attr" and len(users) == 1 and _is_relu(gm, users[0]):
+        if node.target == "add" and gm.called(node) and len(users) == 1 and _is_relu(gm, users[0]):
             node.target = "add_relu"
-            gm.notes.setdefault("pattern", {})[node.args[0].target] = "add, ReLU"
+            gm.notes.setdefault("pattern", {})[gm.called(node)] = "add, ReLU"
             gm.graph.replace(users[0], node)
     gm.prune()
     gm.recompile()

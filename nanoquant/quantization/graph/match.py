@@ -90,13 +90,9 @@ def match(gm: GraphModule, quantized_inputs: list[int], custom: tuple[type[Any],
 def _of_call(gm: GraphModule, node: Node, custom: tuple[type[Any], ...]) -> Ends:
     if node.op == "output":
         return _FLOATS
-    if node.op == "call_module":
-        return of_module(gm.get_submodule(node.target), custom)
-    first = node.args[0] if node.args else None
-    if node.op == "call_method" and isinstance(first, Node) and first.op == "get_attr":
-        owner = operator.attrgetter(first.target)(gm)
-        if isinstance(owner, FXFloatFunctional):
-            return _INTEGERS if is_static(owner) else _FLOATS
+    if path := gm.called(node):
+        called = gm.get_submodule(path)
+        return of_module(called, custom) if node.op == "call_module" else _INTEGERS if is_static(called) else _FLOATS
     name = name_of(node)
     passing = _PASSING_METHODS if node.op == "call_method" else _PASSING_FUNCTIONS
     return _PASSES if name in passing or node.target is operator.getitem else _FLOATS

@@ -6,10 +6,11 @@ Before: `ir`. After: `trace`.
 from __future__ import annotations
 
 import linecache
+import operator
 from typing import Any
 
 from ...module import Module
-from .ir import Graph, walk
+from .ir import Graph, Node, walk
 
 
 class GraphModule(Module):
@@ -66,8 +67,16 @@ class GraphModule(Module):
         self._modules[name] = layer.train(self.training) if not layer._modules else layer
         return name
 
+    def called(self, node: Node) -> str:
+        """The path of the layer, or of the functional, that a node calls; '' if it calls neither."""
+        if node.op == "call_module":
+            return str(node.target)
+        owner = node.args[0] if node.op == "call_method" else None
+        part = operator.attrgetter(owner.target)(self) if isinstance(owner, Node) and owner.op == "get_attr" else None
+        return str(owner.target) if owner is not None and isinstance(part, Module) else ""
+
     def recompile(self) -> None:
-        """Checks the graph, removes layers that it no longer calls, and makes `forward` of it."""
+        """Checks the graph, and forgets the `forward` that was made of what it was before."""
         self.graph.lint(self)
         self._compiled = None
 

@@ -66,8 +66,7 @@ def _stays(output: Node, given: Node, kept: list[int]) -> bool:
 
 def _qconfig(gm: GraphModule, node: Node) -> QConfig:
     """The qconfig of the layer that asks for integers."""
-    path = node.target if node.op == "call_module" else node.args[0].target
-    qconfig: QConfig = gm.get_submodule(path).qconfig
+    qconfig: QConfig = gm.get_submodule(gm.called(node)).qconfig
     return qconfig
 
 
