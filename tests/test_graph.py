@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import pickle
 import re
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +112,35 @@ def test_the_watched_functions_are_put_back() -> None:
     with pytest.raises(TraceError):
         symbolic_trace(Branch())
     assert (nn.Module.__call__, F.relu, nq.cat) == before
+
+
+def test_functions_are_watched_under_every_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    helper = types.ModuleType("helper")
+    exec("from nanoquant import cat as joined\n\ndef doubled(x):\n    return joined([x, x], 1)\n", vars(helper))
+    monkeypatch.setitem(sys.modules, "helper", helper)
+    summed, doubled = nq.matmul, helper.doubled
+
+    class Helped(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return summed(doubled(x), self.weights(x))
+
+        def weights(self, x: Any) -> Any:
+            return doubled(nq.transpose(x, 0, 1))
+
+    assert [n.name for n in symbolic_trace(Helped()).graph.nodes] == [
+        "x", "cat", "transpose", "cat_1", "matmul", "output",
+    ]  # fmt: skip
+    assert (summed, helper.joined) == (nq.matmul, nq.cat)
+
+
+def test_what_cannot_be_watched_is_named_by_the_users_line() -> None:
+    class Hides(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return functions["cat"]([x, x])
+
+    functions = {"cat": nq.cat}
+    with pytest.raises(TraceError, match=r'test_graph\.py, line \d+: return functions\["cat"\]'):
+        symbolic_trace(Hides())
 
 
 class Branch(nn.Module):

@@ -2,8 +2,8 @@
 
     y = self.conv(x)      x is Symbolic: the call is noted as a node, and y is Symbolic, too
 
-While it runs, calls of modules, and the functions of nanoquant wherever forward's module has them, are watched. Layers of
-`nn` are leaves; models and containers are traced through.
+While it runs, calls of modules are watched, and those of nanoquant's functions by whatever name a module of the user, or a
+closure of a method, has them. Layers of `nn` are leaves; models and containers are traced through.
 
 Source: torch.fx (Reed et al., 2022). Before: `module`. After: `functions`.
 """
@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ from .ir import SYMBOLS, Graph, Node
 from .module import GraphModule
 
 FUNCTIONAL_METHODS = ("add", "add_relu", "mul", "matmul", "cat", "add_scalar", "mul_scalar")
-_HERE = str(Path(__file__).parent)
+_PACKAGE = Path(__file__).parents[2]
 
 
 class TraceError(RuntimeError):
@@ -41,7 +41,7 @@ class TraceError(RuntimeError):
 
 def _untraceable(what: str) -> TraceError:
     frame = sys._getframe(2)
-    while frame.f_code.co_filename.startswith(_HERE) and frame.f_back is not None:
+    while frame.f_back is not None and _is_ours(Path(frame.f_code.co_filename)):
         frame = frame.f_back
     file, line = frame.f_code.co_filename, frame.f_lineno
     owner = frame.f_locals.get("self")
@@ -53,6 +53,11 @@ def _untraceable(what: str) -> TraceError:
         "set_non_traceable_module_names; quantize it by itself: set_standalone_module_name; rewrite the line so that it does "
         "not depend on values; or use eager mode (prepare, convert)"
     )
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether a file is of the library, but for its models, which are traced as a user's are."""
+    return file.is_relative_to(_PACKAGE) and not file.is_relative_to(_PACKAGE / "models")
 
 
 class Symbolic:
@@ -241,22 +246,40 @@ def _replacements(tracer: Tracer) -> dict[int, tuple[Any, Any]]:
     }
 
 
+def _spaces(root: Module) -> list[dict[str, Any]]:
+    """The names in which a forward may find a function of nanoquant: all but those of the library's own files."""
+    files = [
+        m for name, m in list(sys.modules.items()) if not name.startswith("nanoquant.") and isinstance(m, ModuleType)
+    ]
+    forwards = [getattr(type(module).forward, "__globals__", {}) for module in root.modules()]
+    forwards = [space for space in forwards if not space.get("__name__", "").startswith("nanoquant.nn")]
+    return list({id(space): space for space in [*map(vars, [nn.functional, *files]), *forwards]}.values())
+
+
+def _cells(root: Module) -> list[CellType]:
+    """What the methods of the user's classes have from the functions around them."""
+    classes = {kind for module in root.modules() for kind in type(module).__mro__}
+    methods = [m for k in classes if not k.__module__.startswith("nanoquant.") for m in vars(k).values()]
+    cells = [cell for method in methods for cell in getattr(method, "__closure__", None) or ()]
+    return [cell for cell in cells if cell != CellType()]  # an empty cell has no contents to ask for
+
+
 @contextmanager
 def _watched(tracer: Tracer) -> Iterator[None]:
     """While it lasts, modules and functions tell the tracer of calls with symbolic values."""
     replacements = _replacements(tracer)
-    spaces = [vars(sys.modules["nanoquant"]), vars(nn.functional)]
-    for module in tracer.root.modules():
-        own = getattr(type(module).forward, "__globals__", {})
-        if not own.get("__name__", "").startswith("nanoquant.nn"):
-            spaces += [own, *(vars(v) for v in list(own.values()) if isinstance(v, ModuleType))]
     undo: list[Callable[[], None]] = []
-    for space in {id(space): space for space in spaces}.values():
+    for space in _spaces(tracer.root):
         for name, value in list(space.items()):
             found = replacements.get(id(value))
             if found is not None and found[0] is value:
                 space[name] = found[1]
                 undo.append(partial(space.__setitem__, name, value))
+    for cell in _cells(tracer.root):
+        found = replacements.get(id(cell.cell_contents))
+        if found is not None:
+            undo.append(partial(setattr, cell, "cell_contents", cell.cell_contents))
+            cell.cell_contents = found[1]
     original = Module.__call__
 
     def watch(kind: type[Any], name: str, call: Any) -> None:
