@@ -159,6 +159,12 @@ class QTensor(InMemory, Shaped):
             "a quantized tensor is two things: call dequantize() for its real values or int_repr() for its integers"
         )
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"a quantized tensor has no {name!r}: in a model, give the layer of that name a qconfig, or call a FloatFunctional; "
+            "elsewhere, dequantize() first"
+        )
+
     def __repr__(self) -> str:
         body = np.array2string(self.dequantize().array, separator=", ", prefix="tensor(", precision=4)
         q = self.qparams
@@ -222,8 +228,8 @@ class QTensor(InMemory, Shaped):
 
     def _no_arithmetic(self, *_: Any) -> Any:
         raise TypeError(
-            "quantized tensors have no + - * /, since the result needs a scale of its own: dequantize() first, or keep this "
-            "operation in the float part of the model, behind a DeQuantStub"
+            "quantized tensors have no + - * / @, since the result needs a scale of its own: in a model, call a FloatFunctional "
+            "(add, mul, matmul, add_scalar, mul_scalar), or let prepare_fx place it; elsewhere, dequantize() first"
         )
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _no_arithmetic

@@ -133,6 +133,13 @@ def test_functions_are_watched_under_every_name(monkeypatch: pytest.MonkeyPatch)
     assert (summed, helper.joined) == (nq.matmul, nq.cat)
 
 
+@pytest.mark.parametrize("layer", [nn.Linear(2, 2), nn.LSTM(2, 2)])
+def test_a_layer_alone_is_no_graph(layer: nn.Module) -> None:
+    kind = type(layer).__name__
+    with pytest.raises(TraceError, match=rf"put it into a model, nn.Sequential\({kind}\(...\)\); got {kind}"):
+        symbolic_trace(layer)
+
+
 def test_what_cannot_be_watched_is_named_by_the_users_line() -> None:
     class Hides(nn.Module):
         def forward(self, x: Any) -> Any:

@@ -208,6 +208,9 @@ class Tracer:
 
     def trace(self) -> Graph:
         """The graph of the root's forward. Parameters of forward that have a default keep it."""
+        if self.is_leaf(self.root, ""):
+            kind = type(self.root).__name__
+            raise TraceError(f"a layer alone is no graph: put it into a model, nn.Sequential({kind}(...)); got {kind}")
         parameters = inspect.signature(self.root.forward).parameters.values()
         inputs = [p for p in parameters if p.default is p.empty]
         if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in inputs):
