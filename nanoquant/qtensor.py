@@ -25,7 +25,7 @@ from .affine import dequantize_as, quantize_as
 from .autograd.ops import Axis, Op
 from .autograd.tensor import Tensor, apply
 from .kernels import native
-from .kernels.elementwise import Call
+from .kernels.elementwise import Call, clamping
 from .kernels.memory import CHANNELS_FIRST, CHANNELS_LAST, InMemory, Order
 from .kernels.native import FLOAT, FLOATS, asarray, contiguous, empty, pointer, requested_isa
 from .kernels.pooling import Adaptive
@@ -206,6 +206,15 @@ class QTensor(InMemory, Shaped):
             return self.with_values(np.maximum(self.values, self.values.dtype.type(zero_point)))
         return self.pointwise(operation, q, ("clamp", True, None))
 
+    def clamp(self, min: float | None = None, max: float | None = None) -> QTensor:  # noqa: A002  (torch's names)
+        """Integers limited to those that `min` and `max` quantize to."""
+        if min is None and max is None:
+            raise ValueError("clamp: give min, max or both")
+        q = self._per_tensor("clamp")
+        if self.values.itemsize > 1:
+            return self.with_values(np.clip(self.values, *_ends(q, min, max)))
+        return self.pointwise(_clamping, q, (min, max))
+
     def pool(self, windows: tuple[Any, ...], average: bool, padded: bool = True, divisor: int | None = None) -> QTensor:
         """The greatest element of each window of an image, or the mean, ties to even (`kernels.pooling`).
 
@@ -234,6 +243,19 @@ class QTensor(InMemory, Shaped):
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _no_arithmetic
     __matmul__ = __rmatmul__ = __neg__ = __pow__ = _no_arithmetic
+
+
+def _ends(qparams: QParams, least: float | None, greatest: float | None) -> NDArray[Any]:
+    """The integers that stand for both."""
+    return quantize_as((-np.inf if least is None else least, np.inf if greatest is None else greatest), qparams)
+
+
+@lru_cache(maxsize=256)
+def _clamping(shape: tuple[int, ...], isa: Any, x: QParams, y: QParams, ends: tuple[Any, Any]) -> Call:
+    """Between the integers that stand for both ends."""
+    del isa, y  # part of the key; and x again
+    low, high = map(int, _ends(x, *ends))
+    return clamping(shape, x.dtype.storage, (low, high))
 
 
 def computed(call: Any, x: Any, order: Order, qparams: QParams, origin: Tensor | None, z: Any = None) -> QTensor:

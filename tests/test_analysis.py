@@ -70,6 +70,35 @@ def test_profile_of_int8_beside_float() -> None:
     assert weights[0]["conv2"] < 0.3 * weights[1]["conv2"]
 
 
+def test_sums_are_layers_and_two_profiles_stand_side_by_side() -> None:
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.relu = nn.Linear(64, 64), nn.ReLU()
+
+        def forward(self, x: Any) -> Any:
+            return self.relu(self.fc(x)) + x
+
+    model, x = Residual().eval(), np.ones((4, 64), np.float32)
+    prepared = quantization.prepare_fx(model, quantization.get_default_qconfig_mapping())
+    prepared(x)
+    lowered = quantization.convert_fx(prepared)
+    found, floats = (quantization.profile(m, x, rounds=3) for m in (lowered, model))
+    assert [(layer.path, layer.kind) for layer in found.layers] == [
+        ("x_quantize", "Quantize"),
+        ("fc", "LinearReLU"),
+        ("add_functional", "QFunctional"),
+        ("add_dequantize", "DeQuantize"),
+    ]
+    assert "add" not in vars(lowered.add_functional)
+    head, first, fc, *_, relu, last = found.beside(floats).splitlines()
+    assert head.split()[-3:] == ["us", "times", "bytes"]
+    assert len(first.split()) == 5
+    assert fc.split()[-1] == "16,640"
+    assert relu.split()[:2] == ["relu", "ReLU"]
+    assert float(last.split()[-1]) == pytest.approx(floats.seconds / found.seconds, abs=0.01)
+
+
 def test_a_layer_called_twice_has_both_times_and_recurrent_ones_are_one() -> None:
     slow = Slow()
     twice = quantization.profile(nn.Sequential(slow, nn.ReLU(), slow), np.zeros((1, 2), np.float32), rounds=2)

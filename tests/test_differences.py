@@ -272,6 +272,15 @@ class _Optional(nn.Module):
         return self.fc(y) if again else y
 
 
+@row("ranges of sigmoid, tanh, softmax")
+def functions_with_a_known_range_have_it() -> None:
+    mapping = quantization.QConfigMapping(quantization.default_qconfig)
+    prepared = quantization.prepare_fx(nn.Sequential(nn.Linear(4, 4), nn.Softmax(-1)).eval(), mapping)
+    prepared(np.ones((2, 4), np.float32))
+    softmax = quantization.convert_fx(prepared).get_submodule("1")
+    assert (float(softmax.scale), int(softmax.zero_point)) == (1 / 256, 0)
+
+
 @row("a layer called twice in graph mode")
 def one_range() -> None:
     prepared = quantization.prepare_fx(_Optional().eval(), quantization.get_default_qconfig_mapping())

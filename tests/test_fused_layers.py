@@ -9,6 +9,7 @@ import pytest
 
 import nanoquant as nq
 from nanoquant import nn, quantization
+from nanoquant.kernels.native import available_isas
 from nanoquant.nn import intrinsic
 from nanoquant.nn.quantized.fused import tanh_thresholds
 
@@ -60,6 +61,8 @@ def test_torchs_integers_but_for_one_step(name: str) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     if "onednn" not in torch.backends.quantized.supported_engines:
         pytest.skip("this torch has no oneDNN")
+    if not {"avx512vnni", "avxvnni"} & set(available_isas()):
+        pytest.skip("oneDNN saturates on a CPU without VNNI")
     layer, twin, integers = converted(name)
     torch.backends.quantized.engine = "onednn"
     other = made(name, torch.nn, torch.ao.nn.intrinsic, torch.add)
@@ -89,3 +92,30 @@ def test_what_is_added_has_the_results_shape() -> None:
     _, twin, (x, _) = converted("ConvAdd2d")
     with pytest.raises(ValueError, match=r"must have the shape \(2, 4, 6, 5\)"):
         twin(x, x)
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("act", [nn.ReLU6, nn.Hardswish])
+def test_a_convolution_and_what_mobile_networks_put_behind_it(act: type[Any], norm: bool) -> None:
+    nq.manual_seed(0)
+    layers = [nn.Conv2d(3, 8, 3), *([nn.BatchNorm2d(8)] if norm else []), act()]
+    names, x = [str(n + 1) for n in range(len(layers))], 4 * np.random.default_rng(0).standard_normal((4, 3, 9, 9))
+    model, x = nn.Sequential(quantization.QuantStub(), *layers, quantization.DeQuantStub()).eval(), x.astype(np.float32)
+    fused = quantization.fuse_modules(model, names)
+    fused.qconfig = quantization.get_default_qconfig("qnnpack")
+    prepared = quantization.prepare(fused)
+    prepared(x)
+    twin = quantization.convert(prepared)
+    assert type(twin[1]) is getattr(nn.quantized, f"Conv2d{act.__name__}")
+    y, wanted = np.asarray(twin(x)), np.asarray(model(x).detach())
+    assert np.abs(y - wanted).max() < 0.1
+    assert act is nn.Hardswish or (y.min(), y.max()) == (0, pytest.approx(6, abs=0.02))
+    trained = quantization.fuse_modules_qat(model.train(), names)
+    trained.qconfig = quantization.get_default_qat_qconfig("x86")
+    trained = quantization.prepare_qat(trained)
+    trained(x).sum().backward()
+    assert all(np.abs(p.grad).sum() > 0 for p in trained.parameters() if p.ndim == 4)
+    wanted, twin = np.asarray(trained.eval()(x).detach()), quantization.convert(trained)
+    steps = (np.asarray(twin(x)) - wanted) / twin[1].scale
+    assert np.abs(steps).max() < 1.01
+    assert (np.abs(steps) > 0.01).mean() < 0.001

@@ -25,8 +25,10 @@ from nanoquant.quantization import (
     FuseCustomConfig,
     GraphError,
     GraphModule,
+    MinMaxObserver,
     NotCalibratedError,
     PrepareCustomConfig,
+    QConfig,
     QConfigError,
     QConfigMapping,
     QuantStub,
@@ -34,6 +36,7 @@ from nanoquant.quantization import (
     convert,
     default_dynamic_qconfig,
     default_qconfig,
+    default_weight_observer,
     explain,
     fuse_fx,
     fuse_modules,
@@ -344,7 +347,7 @@ def test_relu6_is_a_clamp_of_the_integers() -> None:
     nq.manual_seed(0)
     model, x = Clipped().eval(), 20 * data(1, 1, 8, 8)
     lowered = quantized(model, x)
-    assert kinds(lowered).count(nn.quantized.ReLU6) == 2
+    assert kinds(lowered).count(nn.ReLU6) == 2
     assert kinds(lowered).count(Quantize) == 1
     y, expected = np.asarray(lowered(x)), np.asarray(model(x))
     assert expected.max() == 12
@@ -394,6 +397,46 @@ def test_sums_and_products_with_numbers_keep_the_integers() -> None:
     assert {explain(lowered)[f"{name}_functional"].computes for name in ("mul", "add", "add_1")} == {"integers"}
     with pytest.raises(RuntimeError, match=r"QScalarFunctional is used by its methods: add_scalar, mul_scalar"):
         eager.number(x)
+
+
+@pytest.mark.parametrize("dtype", [nq.quint8, nq.qint8])
+def test_a_relu6_behind_weights_is_their_limit(dtype: Any) -> None:
+    x, layers = 5 * data(2, 3, 6, 6), [nn.Conv2d(3, 4, 3), nn.ReLU6(), nn.Flatten(), nn.Linear(64, 5), nn.ReLU6()]
+    qscheme = nq.per_tensor_symmetric if dtype.signed else nq.per_tensor_affine
+    qconfig = QConfig(MinMaxObserver.with_args(dtype=dtype, qscheme=qscheme), default_weight_observer)
+    lowered = quantized(nn.Sequential(*layers), x, QConfigMapping(qconfig))
+    assert nn.ReLU6 not in kinds(lowered)
+    eager = nn.Sequential(QuantStub(), *layers, DeQuantStub()).eval()
+    eager.qconfig = qconfig
+    eager = prepare(eager)
+    eager(x)
+    eager = convert(eager)
+    assert np.array_equal(lowered(x), eager(x))
+    assert 5.9 < np.asarray(eager[:3](x).dequantize()).max() < 6.1
+
+
+def test_a_relu6_stays_where_another_takes_what_it_clips() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.relu6 = nn.Conv2d(3, 4, 3), nn.ReLU6()
+
+        def forward(self, x: Any) -> Any:
+            y = self.conv(x)
+            return self.relu6(y) + y
+
+    assert nn.ReLU6 in kinds(quantized(Both(), data(2, 3, 6, 6)))
+
+
+def test_eager_mode_may_observe_behind_a_relu6_and_graph_mode_observes_before_it() -> None:
+    x, layers = 20 * data(2, 3, 6, 6), [nn.Conv2d(3, 4, 3), nn.ReLU6()]
+    fused = fuse_modules(nn.Sequential(QuantStub(), *layers, DeQuantStub()).eval(), ["1", "2"])
+    fused.qconfig = default_qconfig
+    eager, graph = prepare(fused), prepare_fx(nn.Sequential(*layers).eval(), QConfigMapping(default_qconfig))
+    eager(x), graph(x)
+    behind, before = (model.get_submodule(path).activation_post_process for model, path in ((eager, "1"), (graph, "0")))
+    assert (float(behind.min_val), float(behind.max_val)) == (0, 6)
+    assert before.max_val > 10 > 0 > before.min_val
 
 
 def test_a_parameters_own_methods_are_floats() -> None:
@@ -685,6 +728,7 @@ EAGER_AND_GRAPH = {
     "fusion": test_fuse_alone,
     "`x + y`, `cat`, `F.relu`, `F.linear`": test_functions_views_and_sizes_stay_in_integers,
     "a ReLU used twice": test_functions_views_and_sizes_stay_in_integers,
+    "`Conv2d`, `ReLU6` (`Hardswish`)": test_eager_mode_may_observe_behind_a_relu6_and_graph_mode_observes_before_it,
     "control flow that depends on values": test_what_cannot_be_traced_says_where_and_what_to_do,
     "integers": test_eager_graph_and_reference_give_the_same_bits,
 }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
 
 import nanoquant as nq
-from nanoquant import QParams, QTensor
+from nanoquant import QParams, QTensor, nn
 
 
 def image() -> QTensor:
@@ -139,3 +140,21 @@ def test_images_are_quantized_in_any_order(shape: tuple[int, ...], dtype: nq.QDT
         assert q.values.transpose(0, 2, 3, 1).flags.c_contiguous
         assert np.array_equal(q.channels_last(), q.values.transpose(0, 2, 3, 1))
         assert np.array_equal(q.reshape(-1).reshape(shape).channels_last(), q.values.transpose(0, 2, 3, 1))
+
+
+@pytest.mark.parametrize("dtype", [nq.quint8, nq.qint8, nq.qint32])
+def test_clamps_are_those_of_the_ends_integers(dtype: Any) -> None:
+    x = np.linspace(-9, 9, 61, dtype=np.float32)
+    q = nq.quantize_per_tensor(x, 0.1, 0 if dtype.signed else 100, dtype)
+    for got, ends in (
+        (nn.ReLU6()(q), (0, 6)),
+        (nn.functional.relu6(q), (0, 6)),
+        (nn.Hardtanh(-2, 3)(q), (-2, 3)),
+        (nn.functional.hardtanh(q, max_val=0.5), (-1, 0.5)),
+        (q.clamp(max=0.25), (-np.inf, 0.25)),
+    ):
+        wanted = np.clip(q.dequantize().array, *(np.rint(end / 0.1) * 0.1 for end in ends))
+        np.testing.assert_allclose(got.dequantize().array, wanted, atol=1e-6)
+        assert got.qparams is q.qparams
+    with pytest.raises(ValueError, match="clamp: give min, max or both"):
+        q.clamp()

@@ -20,6 +20,7 @@ from ..autograd.ops import OPS, Array, Op
 from ..autograd.parameter import Parameter
 from ..autograd.tensor import Tensor, apply
 from ..module import Module
+from ..qtensor import QTensor
 from .layer import Layer, as_tensor, layer
 
 
@@ -119,9 +120,10 @@ ROWS: list[Row] = [
      lambda x, beta, threshold: np.where(beta * x > threshold, x, np.logaddexp(0, beta * x) / beta),
      lambda x, y, beta, threshold: np.where(beta * x > threshold, 1, _sigmoid(beta * x))),
 ]  # fmt: skip
+CLAMPS = {"relu6": (0.0, 6.0), "hardtanh": ()}  # of quantized tensors, too; hardtanh's ends are its options
 
 
-def _function(row: Row) -> Callable[..., Tensor]:
+def _function(row: Row) -> Callable[..., Any]:
     """The function of a row, with torch's arguments; inplace is accepted and changes nothing."""
     name, _, defaults, formula, f, derivative = row
     op = Op(name, f, lambda g, y, x, **given: (np.multiply(g, derivative(x, y, **given), dtype=g.dtype),))
@@ -129,10 +131,13 @@ def _function(row: Row) -> Callable[..., Tensor]:
     own = [inspect.Parameter(key, kind, default=value) for key, value in defaults.items()]
     signature = inspect.Signature([inspect.Parameter("input", kind), *own])
 
-    def function(*args: Any, **options: Any) -> Tensor:
+    def function(*args: Any, **options: Any) -> Any:
         given = signature.bind(*args, **options).arguments
         options = {key: given.get(key, value) for key, value in defaults.items() if key != "inplace"}
-        return apply(op, as_tensor(given["input"]), **options)
+        x = as_tensor(given["input"])
+        if isinstance(x, QTensor) and name in CLAMPS:
+            return x.clamp(*(options.values() or CLAMPS[name]))
+        return apply(op, x, **options)
 
     vars(function).update(__signature__=signature)
     function.__name__, function.__doc__ = name, f"{formula}."
@@ -140,8 +145,10 @@ def _function(row: Row) -> Callable[..., Tensor]:
 
 
 def _layer(row: Row, function: Callable[..., Tensor]) -> type[Any]:
-    doc = f"y = {row[3]}, elementwise, of a float tensor of any shape; `{row[0]}` is its function."
-    return layer(row[1], function, doc, shown=" ".join(row[2]).replace("inplace", "inplace?"))
+    kind = "float or quantized" if row[0] in CLAMPS else "float"
+    doc = f"y = {row[3]}, elementwise, of a {kind} tensor of any shape; `{row[0]}` is its function."
+    shown = " ".join(row[2]).replace("inplace", "inplace?")
+    return layer(row[1], function, doc, shown=shown, integers=row[0] in CLAMPS)
 
 
 FUNCTIONS = [_function(row) for row in ROWS]

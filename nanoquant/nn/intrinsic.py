@@ -15,7 +15,7 @@ import numpy as np
 
 from ..autograd.tensor import Tensor
 from ..module import Module
-from .activation import LeakyReLU, ReLU, Tanh
+from .activation import Hardswish, LeakyReLU, ReLU, ReLU6, Tanh
 from .container import Sequential
 from .conv import Conv1d, Conv2d, Conv3d
 from .linear import Linear
@@ -48,7 +48,7 @@ class Fused(Sequential):
 
     def __init__(self, *modules: Module) -> None:
         for module, kind in zip(modules, self.parts, strict=True):
-            if not isinstance(module, kind):
+            if not isinstance(module, kind) and kind not in getattr(module, "parts", ()):
                 names = ", ".join(part.__name__ for part in self.parts)
                 raise TypeError(f"{type(self).__name__} is made of {names}; got {type(module).__name__}")
         super().__init__(*modules)
@@ -87,6 +87,10 @@ ConvBn1d, ConvBn2d, ConvBn3d = (
 ConvBnReLU1d, ConvBnReLU2d, ConvBnReLU3d = (
     _fused(f"ConvBnReLU{n}d", f"Conv{n}d, BatchNorm{n}d, ReLU: for quantization-aware training.", *parts, ReLU)
     for n, parts in enumerate(CONVOLUTIONS, 1)
+)
+# in training, the first part may be a ConvBn2d
+Conv2dReLU6, Conv2dHardswish = (
+    _fused(f"Conv2d{act.__name__}", f"Conv2d, then {act.__name__}.", Conv2d, act) for act in (ReLU6, Hardswish)
 )
 
 

@@ -21,6 +21,7 @@ from ..nn import intrinsic
 from ..nn.intrinsic import fold_batch_norm
 
 Fuser = Callable[..., Module]
+Patterns = dict[tuple[type[Any], ...], tuple[Fuser, Fuser]]
 
 
 def fuse_layer_bn(layer: Any, bn: Any) -> Any:
@@ -42,8 +43,8 @@ def fuse_layer_bn(layer: Any, bn: Any) -> Any:
     return fused
 
 
-def _bn_relu(fused: type[Any]) -> Fuser:
-    return lambda layer, bn, relu: fused(fuse_layer_bn(layer, bn), relu)
+def _bn_relu(fused: type[Any], fold: Fuser = fuse_layer_bn) -> Fuser:
+    return lambda layer, bn, relu: fused(fold(layer, bn), relu)
 
 
 def _not_for_training(layer: Any, bn: Any) -> Any:
@@ -53,7 +54,7 @@ def _not_for_training(layer: Any, bn: Any) -> Any:
     )
 
 
-def _convolution(axes: int, conv: type[Any], norm: type[Any]) -> dict[tuple[type[Any], ...], tuple[Fuser, Fuser]]:
+def _convolution(axes: int, conv: type[Any], norm: type[Any]) -> Patterns:
     relu, bn, both = (getattr(intrinsic, f"Conv{what}{axes}d") for what in ("ReLU", "Bn", "BnReLU"))
     return {
         (conv, norm): (fuse_layer_bn, bn),
@@ -62,8 +63,8 @@ def _convolution(axes: int, conv: type[Any], norm: type[Any]) -> dict[tuple[type
     }
 
 
-# The patterns, each with what it becomes for inference, and for training.
-PATTERNS: dict[tuple[type[Any], ...], tuple[Fuser, Fuser]] = {
+# The patterns, each with what it becomes for inference, and for training: torch's and one more ...
+PATTERNS: Patterns = {
     (nn.Linear, nn.ReLU): (intrinsic.LinearReLU, intrinsic.LinearReLU),
     (nn.Linear, nn.BatchNorm1d): (fuse_layer_bn, intrinsic.LinearBn1d),
     (nn.Linear, nn.BatchNorm1d, nn.ReLU): (_bn_relu(intrinsic.LinearReLU), intrinsic.LinearBnReLU1d),
@@ -78,6 +79,12 @@ PATTERNS: dict[tuple[type[Any], ...], tuple[Fuser, Fuser]] = {
         for key, value in _convolution(n, c, bn).items()
     },
 }
+
+# ... and those that graph mode leaves apart, since torch observes between their parts
+ON_REQUEST: Patterns = {}
+for _act, _fused in ((nn.ReLU6, intrinsic.Conv2dReLU6), (nn.Hardswish, intrinsic.Conv2dHardswish)):
+    ON_REQUEST[nn.Conv2d, _act] = _fused, _fused
+    ON_REQUEST[nn.Conv2d, nn.BatchNorm2d, _act] = _bn_relu(_fused), _bn_relu(_fused, intrinsic.ConvBn2d)
 
 
 def fuse_modules(model: Module, modules_to_fuse: Sequence[Any], inplace: bool = False) -> Module:
@@ -112,12 +119,12 @@ def _fuse_all(model: Module, names: Sequence[Any], inplace: bool, training: bool
 
 def _fuse(model: Module, paths: list[str], training: bool) -> None:
     modules = [model.get_submodule(path) for path in paths]
-    key = tuple(type(module) for module in modules)
-    if key not in PATTERNS:
-        known = "; ".join(", ".join(kind.__name__ for kind in pattern) for pattern in PATTERNS)
+    key, patterns = tuple(type(module) for module in modules), PATTERNS | ON_REQUEST
+    if key not in patterns:
+        known = "; ".join(", ".join(kind.__name__ for kind in pattern) for pattern in patterns)
         got = ", ".join(kind.__name__ for kind in key)
         raise ValueError(f"cannot fuse {', '.join(paths)}: {got} is no pattern; the patterns are: {known}")
-    fused = PATTERNS[key][training](*modules)
+    fused = patterns[key][training](*modules)
     fused.training = modules[0].training
     _move_hooks(modules, fused)
     for path, module in zip(paths, [fused, *(nn.Identity() for _ in paths[1:])], strict=True):

@@ -35,6 +35,7 @@ STATIC: Mapping = {
     DeQuantStub: quantized.DeQuantize,
     **_twins("Linear Conv#d ConvTranspose#d", nn, quantized),
     **_twins("LinearReLU ConvReLU#d LinearLeakyReLU LinearTanh ConvAdd2d ConvAddReLU2d", intrinsic, quantized),
+    **_twins("Conv2dReLU6 Conv2dHardswish", intrinsic, quantized),
     **_twins("Linear LinearReLU Conv#d ConvReLU#d", qat, quantized),
     **_twins("LinearBn1d", qat, quantized, "Linear"),
     **_twins("LinearBnReLU1d", qat, quantized, "LinearReLU"),

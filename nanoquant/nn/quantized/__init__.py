@@ -25,6 +25,8 @@ from .functionals import FloatFunctional as FloatFunctional
 from .functionals import FXFloatFunctional as FXFloatFunctional
 from .functionals import QFunctional as QFunctional
 from .functionals import QScalarFunctional as QScalarFunctional
+from .fused import Conv2dHardswish as Conv2dHardswish
+from .fused import Conv2dReLU6 as Conv2dReLU6
 from .fused import ConvAdd2d as ConvAdd2d
 from .fused import ConvAddReLU2d as ConvAddReLU2d
 from .fused import LinearLeakyReLU as LinearLeakyReLU

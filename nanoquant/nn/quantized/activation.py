@@ -10,9 +10,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
-from ...affine import quantize_as
 from ...kernels import elementwise, tables
 from ...kernels.elementwise import Call
 from ...kernels.tables import Function
@@ -93,26 +90,10 @@ def clamp(qx: QTensor, min: float | None = None, max: float | None = None) -> QT
     >>> clamp(nq.quantize_per_tensor([-1.0, 0.3, 9.0], 0.5, 10, nq.quint8), 0.0, 2.0)
     tensor([0. , 0.5, 2. ], size=(3,), dtype=quint8, per_tensor_affine, scale=0.5, zero_point=10)
     """
-    x = check_input("clamp", qx)
-    if min is None and max is None:
-        raise ValueError("clamp: give min, max or both")
-    return _clamp(x, min, max)
+    return check_input("clamp", qx).clamp(min, max)
 
 
 def relu6(qx: QTensor, inplace: bool = False) -> QTensor:
     """min(max(x, 0), 6), on the integers; the scale stays. inplace is accepted and changes nothing."""
     del inplace
-    return _clamp(check_input("relu6", qx), 0.0, 6.0)
-
-
-def _clamp(x: QTensor, least: float | None, greatest: float | None) -> QTensor:
-    return x.pointwise(_clamping, x.qparams, (least, greatest))
-
-
-@lru_cache(maxsize=256)
-def _clamping(shape: tuple[int, ...], isa: Any, x: QParams, y: QParams, ends: tuple[Any, Any]) -> Call:
-    """Between the integers that stand for both ends."""
-    del isa, y  # part of the key; and x again
-    least, greatest = ends
-    low, high = quantize_as((-np.inf if least is None else least, np.inf if greatest is None else greatest), x)
-    return elementwise.clamping(shape, x.dtype.storage, (int(low), int(high)))
+    return check_input("relu6", qx).clamp(0.0, 6.0)

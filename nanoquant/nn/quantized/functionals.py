@@ -28,6 +28,7 @@ from .on_grid import OnGrid, output_qparams
 from .product import multiply
 
 Self = Any
+METHODS = "add", "add_relu", "mul", "matmul", "cat", "add_scalar", "mul_scalar"
 
 
 class FXFloatFunctional(Module):

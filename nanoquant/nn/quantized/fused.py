@@ -1,18 +1,20 @@
 """Layers with weights whose sums go through a function, or get another tensor added, before they are rounded.
 
-    float32 sums (`numerics`, form D) --> leaky ReLU | tanh | + z, perhaps ReLU --> rounded once, to the output's grid
+    float32 sums (`numerics`, form D) --> leaky ReLU | tanh | hardswish | + z, perhaps ReLU --> rounded once, to the output's grid
 
-In torch these exist for oneDNN. Before: `norm`. After: `functional`.
+In torch these exist for oneDNN, but for hardswish and ReLU6. Before: `norm`. After: `functional`.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...affine import quantize_as
 from ...kernels.memory import CHANNELS_FIRST
 from ...kernels.packed import Output
 from ...per_tensor import grid
@@ -84,15 +86,49 @@ class LinearTanh(LinearLeakyReLU):
         return QTensor(steps.astype(self.dtype.storage), self.output(), q.origin)
 
 
+def _sums(layer: Any, q: QTensor) -> Any:
+    """What a convolution would round, as an image of floats."""
+    check_image(q.shape, layer.in_channels, layer.axes)
+    q, _ = layer.split_padding(q)
+    return layer.packed().conv(q.channels_last(), grid(q.qparams), Output()).transpose(CHANNELS_FIRST[4])
+
+
+class Conv2dHardswish(Conv2d):
+    """A convolution, then y min(max(y + 3, 0), 6) / 6 of its sums."""
+
+    def forward(self, x: Any) -> QTensor:
+        """See the class."""
+        q = self.take(x)
+        y = _sums(self, q)
+        return _rounded(y * np.clip(y + np.float32(3), 0, 6) / np.float32(6), self.output(), q)
+
+
+class Conv2dReLU6(Conv2d):
+    """A convolution and ReLU6 in one: the limits of the output are the integers of 0 and 6."""
+
+    relu = True
+
+    def set_output(self, qparams: QParams) -> None:
+        """Says what the output's integers mean; none means more than 6."""
+        super().set_output(at_most_six(qparams))
+
+
+def at_most_six(qparams: QParams) -> QParams:
+    """A grid without the integers that mean more than 6.
+
+    >>> at_most_six(QParams(0.1, 10)).limits
+    (0, 70)
+    """
+    return replace(qparams, quant_min=qparams.limits[0], quant_max=int(quantize_as(6.0, qparams)))
+
+
 class ConvAdd2d(Conv2d):
     """A convolution of x, and z added, rounded once. z: quantized, of the shape of the result."""
 
     def forward(self, x: Any, z: Any = None) -> QTensor:
         """See the class."""
         q, other = self.take(x), self.take(z)
-        check_image(q.shape, self.in_channels, self.axes)
-        q, _ = self.split_padding(q)
-        y = self.packed().conv(q.channels_last(), grid(q.qparams), Output()).transpose(CHANNELS_FIRST[4])
+        y = _sums(self, q)
         if other.shape != y.shape:
             raise ValueError(
                 f"what is added must have the shape {y.shape} of the convolution's result; got {other.shape}"

@@ -177,11 +177,11 @@ def observed_weights(module: Any, axis: int = 0) -> tuple[Any, Any, QParams]:
     from its qconfig. axis: of the output channels, to which an observer per channel is turned. Raises ModuleError for scales
     per channel of a grouped transposed convolution, which share no axis.
     """
-    if isinstance(module, Twin):
-        weight, bias = module.folded()
-        observer = module.weight_fake_quant
+    layer = module[0] if isinstance(module, Fused) else module
+    if isinstance(layer, Twin):
+        weight, bias = layer.folded()
+        observer = layer.weight_fake_quant
     else:
-        layer = module[0] if isinstance(module, Fused) else module
         weight, bias = layer.weight, getattr(layer, "bias", None)
         observer = module.qconfig.weight()
         if observer.ch_axis is not None and axis != 0:

@@ -1,8 +1,9 @@
 """Where a network's time goes, layer by layer.
 
     hooks around every layer without children    start --> layer --> stop         median over rounds
+    the same around a functional's methods       start --> add, mul, cat --> stop
     the whole network, without hooks             start --------------------> stop
-    what is left between the two                 Python between layers: reshapes, additions, the forward functions themselves
+    what is left between the two                 Python between layers: reshapes, the forward functions themselves
 
 Before: `nanoquant.quantization`. After: `compare`.
 """
@@ -18,6 +19,9 @@ import numpy as np
 
 from ...autograd.tape import no_grad
 from ...module import Module
+from ...nn.quantized.functionals import METHODS, FXFloatFunctional, QScalarFunctional
+
+FUNCTIONALS = FXFloatFunctional, QScalarFunctional
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,23 @@ class ModelProfile:
     def between(self) -> float:
         """The share of the time that no layer accounts for."""
         return max(0.0, 1 - sum(layer.seconds for layer in self.layers) / self.seconds)
+
+    def beside(self, other: ModelProfile) -> str:
+        """The table, and beside each layer the time and bytes that the layer of its path has in another profile, and how many
+        times its own time that is. The other's further layers (fused ones here, say) follow."""
+        theirs = {layer.path: layer for layer in other.layers}
+        head, *rows, last = str(self).splitlines()
+        width = len(head)
+        lines = [f"{head}  {'us':>9}  {'times':>6}  {'bytes':>9}"]
+        for layer, row in zip(self.layers, rows, strict=True):
+            match = theirs.pop(layer.path, None)
+            times = match and f"  {1e6 * match.seconds:9.1f}  {match.seconds / layer.seconds:6.2f}  {match.bytes:9,}"
+            lines.append(f"{row:{width}}{times or ''}")
+        for layer in theirs.values():
+            name = f"{layer.path}  {layer.kind}"
+            lines.append(f"{name:{width}}  {1e6 * layer.seconds:9.1f}  {'':6}  {layer.bytes:9,}")
+        lines.append(f"{last:{width}}  {1e6 * other.seconds:9.1f}  {other.seconds / self.seconds:6.2f}")
+        return "\n".join(lines)
 
     def __str__(self) -> str:
         width, kinds = (max(len(getattr(layer, name)) for layer in self.layers) for name in ("path", "kind"))
@@ -97,7 +118,8 @@ def median_seconds(calls: Sequence[Callable[[Any], Any]], x: Any, rounds: int) -
 def profile(model: Module, x: Any, rounds: int = 20, peak_gops: float = 0.0) -> ModelProfile:
     """Times every layer of a network on x, float or quantized.
 
-    Layers are modules without children, and recurrent and other layers that are called as one. peak_gops: to compare with, as
+    Layers are modules without children, and recurrent and other layers that are called as one; a sum that a FloatFunctional
+    computes is that one's. `beside` puts two profiles, of float and of int8, side by side. peak_gops: to compare with, as
     `nanoquant bench` measures it. Hooks add about a microsecond to each layer.
 
     >>> from nanoquant import nn
@@ -108,7 +130,9 @@ def profile(model: Module, x: Any, rounds: int = 20, peak_gops: float = 0.0) -> 
     times: dict[str, list[float]] = {}
     work: dict[str, int] = {}
     parts = {
-        path: module for path, module in model.named_modules() if not module._modules or hasattr(module, "hidden_size")
+        path: module
+        for path, module in model.named_modules()
+        if not module._modules or hasattr(module, "hidden_size") or isinstance(module, FUNCTIONALS)
     }
     inside = [path for path in parts if any(path.startswith(other + ".") for other in parts if other)]
     watched = {path: module for path, module in parts.items() if path not in inside}
@@ -130,6 +154,26 @@ def profile(model: Module, x: Any, rounds: int = 20, peak_gops: float = 0.0) -> 
     return ModelProfile(layers, whole, peak_gops)
 
 
+class _Timed:
+    """The handle of a method that is timed until `remove`."""
+
+    def __init__(self, module: Module, name: str, before: Callable[..., None], after: Callable[..., None]) -> None:
+        method = getattr(module, name)
+
+        def call(*args: Any, **options: Any) -> Any:
+            before()
+            y = method(*args, **options)
+            after(module, args, y)
+            return y
+
+        self.space, self.name = module.__dict__, name
+        self.space[name] = call
+
+    def remove(self) -> None:
+        """Gives the module its own method back."""
+        del self.space[self.name]
+
+
 def _bytes(module: Module) -> int:
     return sum(np.asarray(value).nbytes for value in module.state_dict().values())
 
@@ -146,4 +190,6 @@ def _watch(path: str, module: Module, times: dict[str, list[float]], work: dict[
         times.setdefault(path, [0.0])[-1] += taken
         work[path] = _multiply_adds(layer, inputs, output)
 
+    if isinstance(module, FUNCTIONALS):
+        return [_Timed(module, name, before, after) for name in METHODS if hasattr(module, name)]
     return [module.register_forward_pre_hook(before), module.register_forward_hook(after)]

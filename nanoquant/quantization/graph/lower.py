@@ -1,6 +1,7 @@
 """Lower: observed layers become integer layers, by eager mode's own `convert`; then what is not needed goes.
 
     dequantize -> quantize to the grid that the integers have        nothing
+    conv -> relu6                                                    conv, whose output ends at 0 and 6: the same integers
 
 Before: `reference`. After: `custom_config`.
 """
@@ -9,30 +10,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...affine import quantize_as
 from ...module import Module
 from ...nn import ReLU6
-from ...nn import quantized as quantized_layers
+from ...nn.quantized.fused import at_most_six
 from ...nn.quantized.quantize import DeQuantize, Quantize
+from ...nn.quantized.weighted import Static
 from ..eager.convert import convert, without_qconfigs
 from ..eager.prepare import exchange
 from .ir import Node, walk
-from .match import Domain
 from .module import GraphModule
 
 
 def lower(gm: GraphModule, observed_to_quantized: dict[type[Any], type[Any]], remove_qconfig: bool) -> GraphModule:
     """A copy in integers."""
-    clipping = {
-        f"{above}.{node.target}" if above else node.target
-        for above, part in gm.named_modules()
-        if isinstance(part, GraphModule)
-        for node in walk(part.graph, "call_module")
-        if part.notes["ends"].get(node.name, ("", ""))[1] == Domain.INTEGER.value
-    }
 
     def quantized(layer: Module, path: str) -> Module | None:
-        if type(layer) is ReLU6 and path in clipping:
-            return quantized_layers.ReLU6.from_float(layer)
+        del path
         kind: Any = observed_to_quantized.get(type(layer))
         return None if kind is None else kind.from_observed(layer)
 
@@ -42,9 +36,25 @@ def lower(gm: GraphModule, observed_to_quantized: dict[type[Any], type[Any]], re
             part.graph.replace(forth, back.args[0])
             if not part.graph.users(back):
                 part.graph.nodes.remove(back)
+        _clip(part)
         part.prune()
         part.recompile()
     return without_qconfigs(lowered) if remove_qconfig else lowered  # type: ignore[return-value]
+
+
+def _clip(gm: GraphModule) -> None:
+    """Gives a layer with weights the limits of the ReLU6 that alone takes what it puts out, and removes that."""
+    called = [id(gm.get_submodule(node.target)) for node in walk(gm.graph, "call_module")]
+    for node in walk(gm.graph, "call_module"):
+        source = node.args[0]
+        layer = gm.get_submodule(source.target) if source.op == "call_module" else None
+        alone = gm.graph.users(source) == [node] and called.count(id(layer)) == 1
+        if not alone or type(gm.get_submodule(node.target)) is not ReLU6 or not isinstance(layer, Static):
+            continue
+        if quantize_as(6.0, layer.output()) >= 0:  # QParams have no grid whose last integer is negative
+            layer.relu = True
+            layer.set_output(at_most_six(layer.output()))
+            gm.graph.replace(node, source)
 
 
 def needless_pairs(gm: GraphModule) -> list[tuple[Node, Node]]:

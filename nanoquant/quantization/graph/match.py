@@ -34,14 +34,14 @@ class Domain(Enum):
 
 Ends = tuple[Domain, Domain]
 _FLOATS, _INTEGERS, _PASSES = (Domain.FLOAT,) * 2, (Domain.INTEGER,) * 2, (Domain.ANY,) * 2
-_PASSING = (nn.ReLU, nn.ReLU6, nn.Identity, nn.Dropout, nn.Dropout2d)
+_PASSING = (nn.ReLU, nn.Identity, nn.Dropout, nn.Dropout2d)
 _PASSING_METHODS = (
     "view", "reshape", "flatten", "permute", "transpose", "squeeze", "unsqueeze", "t", "chunk", "split", "unbind", "narrow",
-    "flip", "mean", "relu", "clone", "detach", "view_as",
+    "flip", "mean", "relu", "clamp", "clone", "detach", "view_as",
 )  # fmt: skip
 _PASSING_FUNCTIONS = (
-    "relu", "flatten", "reshape", "permute", "transpose", "squeeze", "unsqueeze", "chunk", "split", "unbind", "flip", "mean",
-    "clone", "dropout", "dropout2d", "pixel_shuffle",
+    "relu", "hardtanh", "clamp", "flatten", "reshape", "permute", "transpose", "squeeze", "unsqueeze", "chunk", "split",
+    "unbind", "flip", "mean", "clone", "dropout", "dropout2d", "pixel_shuffle",
     *(f"{kind}_pool{n}d" for kind in ("max", "avg", "adaptive_avg", "adaptive_max") for n in (1, 2, 3)),
 )  # fmt: skip
 

@@ -27,11 +27,10 @@ import numpy as np
 from ... import creation, functions, nn
 from ...autograd.tensor import Tensor
 from ...module import Module
-from ...nn.quantized.functionals import FXFloatFunctional
+from ...nn.quantized.functionals import METHODS, FXFloatFunctional
 from .ir import SYMBOLS, Graph, Node
 from .module import GraphModule
 
-FUNCTIONAL_METHODS = ("add", "add_relu", "mul", "matmul", "cat", "add_scalar", "mul_scalar")
 _PACKAGE = Path(__file__).parents[2]
 
 
@@ -299,7 +298,7 @@ def _watched(tracer: Tracer) -> Iterator[None]:
         return call
 
     watch(Module, "__call__", lambda self, *args, **kwargs: tracer.call(original, self, *args, **kwargs))
-    for name in FUNCTIONAL_METHODS:
+    for name in METHODS:
         watch(FXFloatFunctional, name, functional(name, vars(FXFloatFunctional)[name]))
     try:
         yield
