@@ -15,6 +15,7 @@ import pytest
 
 import nanoquant as nq
 from nanoquant import nn
+from nanoquant.kernels.packed import PackedWeights
 from nanoquant.models import LeNet, resnet8
 from nanoquant.models.mobilenet import MobileNetV1
 from nanoquant.nn import functional as F
@@ -397,6 +398,25 @@ def test_sums_and_products_with_numbers_keep_the_integers() -> None:
     assert {explain(lowered)[f"{name}_functional"].computes for name in ("mul", "add", "add_1")} == {"integers"}
     with pytest.raises(RuntimeError, match=r"QScalarFunctional is used by its methods: add_scalar, mul_scalar"):
         eager.number(x)
+
+
+def test_a_second_pass_prepares_nothing_and_sees_every_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = data(2, 3, 32, 32)
+    lowered = quantized(resnet8(), x)
+    y = np.asarray(lowered(x))
+    with monkeypatch.context() as patch:
+        patch.setattr(PackedWeights, "prepare", None)
+        assert np.array_equal(lowered(x), y)
+    seen: list[Any] = []
+    handle = lowered.fc.register_forward_hook(lambda layer, inputs, output: seen.append(output))
+    assert np.array_equal(lowered(x), seen[0].dequantize())
+    handle.remove()
+    lowered.fc.scale = 2 * lowered.fc.scale
+    assert np.abs(np.asarray(lowered(x)) - y).max() > 0
+    lowered.fc.relu = True
+    assert np.asarray(lowered(x)).min() == 0
+    lowered.fc = nn.quantized.Linear(64, 3)
+    assert np.asarray(lowered(x)).shape == (2, 3)
 
 
 @pytest.mark.parametrize("dtype", [nq.quint8, nq.qint8])

@@ -12,7 +12,7 @@ from ...numerics import Profile
 from ...qtensor import QTensor
 from ..conv import AXES, Geometry, Size, check_image
 from ..layer import sizes
-from .weighted import Static, Weighted, run
+from .weighted import Static, Weighted
 
 
 class ConvWeights(Geometry, Weighted):
@@ -52,8 +52,8 @@ class _Conv(ConvWeights, Static):
         """See the class."""
         q = self.take(x)
         check_image(q.shape, self.in_channels, self.axes)
-        q, _ = self.split_padding(q)
-        return run("conv", self.packed(), q, self.output(), self.relu)
+        padded, _ = self.split_padding(q)
+        return self.run("conv", padded, keep=padded is q)
 
 
 class Conv2d(_Conv):

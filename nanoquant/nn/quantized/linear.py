@@ -12,7 +12,7 @@ import numpy as np
 from ...kernels.packed import PackedWeights
 from ...numerics import Profile, twice_inverted
 from ...qtensor import QTensor
-from .weighted import Static, Weighted, run
+from .weighted import Static, Weighted
 
 
 def pack_linear(values: Any, scale: Any, zero_point: Any, bias: Any, profile: Profile) -> PackedWeights:
@@ -54,7 +54,7 @@ class Linear(LinearWeights, Static):
 
     def forward(self, x: Any) -> QTensor:
         """See the class."""
-        return run("linear", self.packed(), self.take(x), self.output(), self.relu)
+        return self.run("linear", self.take(x))
 
 
 class LinearReLU(Linear):

@@ -16,10 +16,10 @@ from ...qparams import QParams
 from ...qtensor import QTensor, quantize
 from ...scheme import QDType, quint8
 from ..layer import as_tensor
-from .on_grid import output_qparams
+from .on_grid import OnGrid, output_qparams
 
 
-class Quantize(Module):
+class Quantize(OnGrid):
     """Floats to integers: q = clamp(rint(x * (1 / scale)) + zero_point). What a calibrated QuantStub becomes.
 
     >>> Quantize(0.5, 10, quint8)([1.0])
@@ -35,12 +35,12 @@ class Quantize(Module):
         quant_max: int | None = None,
     ) -> None:
         super().__init__()
-        qparams = QParams(
-            np.asarray(scale).reshape(()), np.asarray(zero_point).reshape(()), dtype, None, quant_min, quant_max
+        self.register_output()
+        self.set_output(
+            QParams(
+                np.asarray(scale).reshape(()), np.asarray(zero_point).reshape(()), dtype, None, quant_min, quant_max
+            )
         )
-        self.register_buffer("scale", np.array(qparams.scale))
-        self.register_buffer("zero_point", np.array(qparams.zero_point))
-        self.dtype, (self.quant_min, self.quant_max) = dtype, qparams.limits
 
     @classmethod
     def from_float(cls, module: Any) -> Quantize:
@@ -48,18 +48,12 @@ class Quantize(Module):
         q = output_qparams(module)
         return cls(float(q.scale), int(q.zero_point), q.dtype, *q.limits)
 
-    def output_qparams(self) -> QParams:
-        """What the integers mean."""
-        return QParams(
-            np.asarray(self.scale), np.asarray(self.zero_point), self.dtype, None, self.quant_min, self.quant_max
-        )
-
     def forward(self, x: Any) -> QTensor:
         """See the class."""
         value = as_tensor(x)
         if isinstance(value, QTensor):
             raise ModuleError(self, "the input is quantized already: remove this QuantStub, or dequantize before it")
-        return quantize(value, self.output_qparams())
+        return quantize(value, self.output())
 
     def extra_repr(self) -> str:
         """What the integers mean."""

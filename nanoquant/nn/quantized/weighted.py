@@ -26,7 +26,9 @@ from ..intrinsic import Fused
 from ..qat.twin import Twin
 from .on_grid import OnGrid, output_qparams
 
-Asked = tuple[str, float, int]
+Asked = tuple[
+    Any, ...
+]  # what is asked for besides x: an operator's name, scale and zero point; a layer's qparams and relu
 
 
 def run(
@@ -48,9 +50,9 @@ def run(
 
 
 def run_again(packed: PackedWeights, x: QTensor, order: Order, asked: Asked) -> QTensor | None:
-    """What `run` would return, if it has been asked the same before: an operator's checks then need no second time.
+    """What `run` would return, if it has been asked the same before: the checks before it then need no second time.
 
-    asked: the operator's name, its scale and its zero point. order: how x shall lie in memory.
+    order: how x shall lie in memory.
     """
     memory, shape, order = x.lying(order)
     found = packed.calls.get((asked, shape, x.qparams, requested_isa()))
@@ -149,6 +151,21 @@ class Static(OnGrid, Weighted):
     def __init__(self, weight_shape: tuple[int, ...], bias: bool, profile: Profile | None) -> None:
         Weighted.__init__(self, weight_shape, bias, profile)
         self.register_output()
+
+    def __call__(self, x: Any, *more: Any, **options: Any) -> Any:
+        """Module's. What `run` has kept is run again in as few steps as can be: they are most of what a small layer costs."""
+        memory = x.memory if type(x) is QTensor else None
+        if memory is not None and self._packed is not None and not (self._forward_hooks or self._forward_pre_hooks):
+            asked = self._output, self.relu, memory[2]
+            found = self._packed.calls.get((asked, memory[1], x.qparams, requested_isa()))
+            if found is not None:
+                return computed(found[0], memory[0], memory[2], found[1], x.origin)
+        return super().__call__(x, *more, **options)
+
+    def run(self, kind: str, q: QTensor, keep: bool = True) -> QTensor:
+        """`run` of this layer. keep: whether it does the same to all that are like q."""
+        y, relu, order = self.output(), self.relu, None if kind == "linear" else CHANNELS_FIRST[q.values.ndim]
+        return run(kind, self.packed(), q, y, relu, (y, relu, order) if keep else None)
 
     def filled(self, module: Any) -> Any:
         """This layer, with all it needs from its calibrated twin."""

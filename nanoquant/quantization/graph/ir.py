@@ -176,11 +176,11 @@ class Graph:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         print("\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows))
 
-    def source(self) -> tuple[str, dict[str, Any]]:
-        """`forward` as Python, and the functions and constants that it names."""
+    def source(self, part: Callable[[str], str] | None = None) -> tuple[str, dict[str, Any]]:
+        """`forward` as Python, and the functions and constants that it names. part: source for a layer, `attribute` if None."""
         names: dict[str, Any] = {}
         inputs = ", ".join(["self", *(node.name for node in self.nodes if node.op == "placeholder")])
-        lines = [line for node in self.nodes if (line := _statement(node, names))]
+        lines = [line for node in self.nodes if (line := _statement(node, names, part or attribute))]
         last = {given: node for node in self.nodes for given in node.inputs}
         done = {node: [given.name for given in last if last[given] is node] for node in self.nodes}
         running = [node for node in self.nodes if node.op != "placeholder"]
@@ -228,7 +228,16 @@ def attribute(path: str) -> str:
     return text
 
 
-def _statement(node: Node, names: dict[str, Any]) -> str:
+def lookup(path: str) -> str:
+    """`attribute` of a layer without asking every module on the way, which takes as long as a small layer.
+
+    >>> lookup("body.0.conv")
+    'self._modules["body"]._modules["0"]._modules["conv"]'
+    """
+    return "self" + "".join(f'._modules["{name}"]' for name in path.split("."))
+
+
+def _statement(node: Node, names: dict[str, Any], part: Callable[[str], str]) -> str:
     """The node's line of source; none for a placeholder. Notes what the line names."""
     parts = [_text(arg, str, names) for arg in node.args]
     options = [f"{key}={_text(value, str, names)}" for key, value in node.kwargs.items()]
@@ -241,7 +250,7 @@ def _statement(node: Node, names: dict[str, Any]) -> str:
     if node.op == "get_attr":
         value = attribute(node.target)
     elif node.op == "call_module":
-        value = f"{attribute(node.target)}({', '.join(parts + options)})"
+        value = f"{part(node.target)}({', '.join(parts + options)})"
     elif node.op == "call_method":
         value = f"{parts[0]}.{node.target}({', '.join(parts[1:] + options)})"
     elif symbol:

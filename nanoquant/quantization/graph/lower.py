@@ -66,7 +66,7 @@ def needless_pairs(gm: GraphModule) -> list[tuple[Node, Node]]:
         if not isinstance(layer, Quantize) or back is None or back.op != "call_module":
             continue
         source = _grid(gm, back.args[0]) if isinstance(gm.get_submodule(back.target), DeQuantize) else None
-        own = layer.output_qparams()
+        own = layer.output()
         if source is not None and (source.scale, source.zero_point, source.dtype) == (
             own.scale,
             own.zero_point,
@@ -79,5 +79,4 @@ def needless_pairs(gm: GraphModule) -> list[tuple[Node, Node]]:
 def _grid(gm: GraphModule, node: Node) -> Any:
     """The qparams of what a layer puts out, if it has some of its own."""
     layer: Any = gm.get_submodule(node.target) if node.op == "call_module" else None
-    output = getattr(layer, "output", None) or getattr(layer, "output_qparams", None)
-    return output() if output is not None else None
+    return layer.output() if hasattr(layer, "output") else None

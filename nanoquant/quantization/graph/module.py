@@ -10,7 +10,7 @@ import operator
 from typing import Any
 
 from ...module import Module
-from .ir import Graph, Node, walk
+from .ir import Graph, Node, lookup, walk
 
 
 class GraphModule(Module):
@@ -110,9 +110,9 @@ class GraphModule(Module):
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """Runs the graph."""
         if self._compiled is None:
-            source, names = self.graph.source()
+            source, names = self.graph.source(lookup)  # line by line what `code` shows
             place = f"<forward of {self.class_name} {id(self)}>"
-            linecache.cache[place] = len(source), None, source.splitlines(keepends=True), place
+            linecache.cache[place] = len(self.code), None, self.code.splitlines(keepends=True), place
             space = dict(names)
             exec(compile(source, place, "exec"), space)
             self._compiled = space["forward"]

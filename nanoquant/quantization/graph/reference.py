@@ -24,7 +24,6 @@ from ...nn.quantized import Conv2d, DeQuantize, Linear, QFunctional, Quantize
 from ...nn.quantized.weighted import Static
 from ...numerics import bind
 from ...per_tensor import grid
-from ...qparams import QParams
 from ...qtensor import QTensor
 from ..eager.prepare import exchange
 from .module import GraphModule
@@ -117,8 +116,7 @@ class ReferenceQuantize(Quantize):
         """See `affine.quantize_as`."""
         if isinstance(x, QTensor):
             raise ModuleError(self, "the input is quantized already")
-        qparams: QParams = self.output_qparams()
-        return QTensor(affine.quantize_as(x, qparams), qparams)
+        return QTensor(affine.quantize_as(x, self.output()), self.output())
 
 
 class ReferenceDeQuantize(DeQuantize):
