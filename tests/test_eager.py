@@ -342,6 +342,83 @@ def test_users_hooks_survive() -> None:
     assert seen == [nq.Tensor, QTensor]
 
 
+def small(*layers: nn.Module) -> Any:
+    model: Any = nn.Sequential(QuantStub(), *layers, DeQuantStub()).eval()
+    model.qconfig = quantization.get_default_qconfig("x86")
+    return model
+
+
+def test_an_allow_list_leaves_other_layers_float() -> None:
+    model = small(nn.Linear(3, 4), DeQuantStub(), nn.Softmax(-1))
+    prepared = quantization.prepare(model, False, {nn.Linear})
+    prepared(nq.randn(8, 3))
+    converted = quantization.convert(prepared)
+    assert [type(m) for m in converted] == [
+        nn.quantized.Quantize, nn.quantized.Linear, nn.quantized.DeQuantize, nn.Softmax, nn.quantized.DeQuantize,
+    ]  # fmt: skip
+    assert "activation_post_process" in str(quantization.prepare(model)[3])
+    with pytest.raises(quantization.QConfigError, match="nothing to quantize"):
+        quantization.prepare(nn.Sequential(nn.Linear(3, 4)), allow_list={nn.Conv2d})
+
+
+def test_non_leaf_modules_are_observed_until_they_are_converted() -> None:
+    model = small(nn.Sequential(nn.Linear(3, 4), nn.ReLU()))
+    prepared = quantization.prepare(model, observer_non_leaf_module_list=[nn.Sequential])
+    prepared(nq.randn(8, 3))
+    inner, linear = prepared[1].activation_post_process, prepared[1][0].activation_post_process
+    assert float(inner.min_val) == 0 > float(linear.min_val)
+    converted = quantization.convert(prepared)
+    assert "activation_post_process" not in str(converted)
+    assert type(converted[1][0]) is nn.quantized.Linear
+    assert not any(m._forward_hooks for m in converted.modules())
+
+
+class Twice(nn.Module):
+    """A user's module, quantized as the user says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, 3)
+
+    def forward(self, x: Any) -> Any:
+        return self.fc(self.fc(x))
+
+
+class ObservedTwice(Twice):
+    @classmethod
+    def from_float(cls, module: Any) -> Any:
+        twin = cls()
+        twin.fc = module.fc
+        return twin
+
+
+class QuantizedTwice(Twice):
+    @classmethod
+    def from_observed(cls, module: Any) -> Any:
+        twin = cls()
+        twin.fc = module.fc
+        return twin
+
+
+def test_custom_modules_become_what_their_classes_make_of_them() -> None:
+    observed = {"float_to_observed_custom_module_class": {Twice: ObservedTwice}}
+    model, x = small(Twice()), nq.randn(8, 3)
+    prepared = quantization.prepare(model, prepare_custom_config_dict=observed)
+    assert type(prepared[1]) is ObservedTwice
+    prepared(x)
+    quantized = {"observed_to_quantized_custom_module_class": {ObservedTwice: QuantizedTwice}}
+    converted = quantization.convert(prepared, convert_custom_config_dict=quantized)
+    assert type(converted[1]) is QuantizedTwice
+    assert type(converted[1].fc) is nn.quantized.Linear
+    assert np.abs(np.asarray(converted(x)) - np.asarray(model(x).detach())).max() < 0.1
+    model[1].qconfig = None
+    assert type(quantization.prepare(model, prepare_custom_config_dict=observed)[1]) is Twice
+    with pytest.raises(quantization.QConfigError, match=r"must be \{'float_to_observed_.*got the keys \['float'\]"):
+        quantization.prepare(model, prepare_custom_config_dict={"float": {}})
+    with pytest.raises(NotImplementedError, match="convert_to_reference_fx gives the form by specification"):
+        quantization.convert(prepared, is_reference=True)
+
+
 # ---- dynamic ---------------------------------------------------------------------------------------------------------
 
 

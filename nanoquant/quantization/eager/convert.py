@@ -6,6 +6,7 @@ Before: `prepare`. After: `dynamic`.
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 from ...errors import ModuleError
 from ...module import Module
@@ -13,16 +14,24 @@ from ...nn.linear import Identity
 from ...observers import NotCalibratedError
 from ..mappings import STATIC, Mapping, integer_twins
 from ..stubs import DeQuantStub
-from .prepare import exchange, made
+from .prepare import custom_classes, exchange, ignore_output, made
 
 
 def convert(
-    module: Module, mapping: Mapping | None = None, inplace: bool = False, remove_qconfig: bool = True
+    module: Module,
+    mapping: Mapping | None = None,
+    inplace: bool = False,
+    remove_qconfig: bool = True,
+    is_reference: bool = False,
+    convert_custom_config_dict: dict[str, Any] | None = None,
 ) -> Module:
     """Exchanges every observed layer for its integer twin, which takes on the numerics profile of the current engine.
 
     Layers whose qconfig leaves activations in float, or their range to run time, need no observer. mapping: by default the
     table that the layer's qconfig asks for (`mappings.integer_twins`), or `STATIC`. Returns a new model, unless inplace.
+    convert_custom_config_dict: {"observed_to_quantized_custom_module_class": classes}, which become others by their
+    `from_observed`, after the layers in them were converted.
+
     Raises NotCalibratedError, naming the layer, when an observer has seen no data.
     """
 
@@ -41,7 +50,22 @@ def convert(
             error.path = path
             raise
 
+    if is_reference:
+        raise NotImplementedError(
+            "convert computes in integers; convert_to_reference_fx gives the form by specification"
+        )
+    custom = custom_classes(convert_custom_config_dict, "observed_to_quantized_custom_module_class")
     converted = exchange(module if inplace else copy.deepcopy(module), integer_twin)
+    for part in converted.modules():
+        if type(part) not in STATIC and ignore_output(part):
+            del part.activation_post_process
+
+    def custom_twin(layer: Module, path: str) -> Module | None:
+        del path
+        kind: Any = custom.get(type(layer))
+        return None if kind is None else kind.from_observed(layer)
+
+    converted = exchange(converted, custom_twin)
     return without_qconfigs(converted) if remove_qconfig else converted
 
 

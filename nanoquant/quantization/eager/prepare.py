@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ...kernels.engine import quantized as engine
@@ -24,19 +24,38 @@ from ..stubs import DeQuantStub, QuantStub
 Exchange = Callable[[Module, str], "Module | None"]  # (module, its path) -> what takes its place, or None
 
 
-def prepare(model: Module, inplace: bool = False, *, qconfig_mapping: QConfigMapping | None = None) -> Module:
+def prepare(
+    model: Module,
+    inplace: bool = False,
+    allow_list: Collection[type[Any]] | None = None,
+    observer_non_leaf_module_list: Collection[type[Any]] | None = None,
+    prepare_custom_config_dict: dict[str, Any] | None = None,
+    *,
+    qconfig_mapping: QConfigMapping | None = None,
+) -> Module:
     """Attaches an observer to the output of every module that will be quantized. Then run calibration data through it.
 
     A module is quantized if `propagate_qconfig_` gives it a qconfig, and `mappings.STATIC` knows it: a module's own
     `qconfig` attribute wins over `qconfig_mapping`, and None leaves it in float. Returns a new model, unless inplace.
+    allow_list: the only classes of layers to quantize, besides stubs. observer_non_leaf_module_list: classes that are not
+    layers, but observed, too, until convert. prepare_custom_config_dict: {"float_to_observed_custom_module_class": classes},
+    which become others by their `from_float`.
 
     Raises QConfigError when no module would be quantized, or when one cannot be as its qconfig says.
     """
     prepared = model if inplace else copy.deepcopy(model)
-    prepared = take_apart(prepared, qconfig_mapping)
+    custom = custom_classes(prepare_custom_config_dict, "float_to_observed_custom_module_class")
+    prepared = take_apart(prepared, qconfig_mapping, allow_list, custom)
     _check(prepared, training=False)
-    _observe(prepared)
+    _observe(prepared, tuple(observer_non_leaf_module_list or ()))
     return prepared
+
+
+def custom_classes(config: dict[str, Any] | None, key: str) -> Mapping:
+    """What a dict of custom classes says under its one key; QConfigError for another."""
+    if config and set(config) != {key}:
+        raise QConfigError(f"the custom config must be {{{key!r}: classes}}; got the keys {sorted(config)}")
+    return config[key] if config else {}
 
 
 def prepare_qat(
@@ -65,12 +84,22 @@ def prepare_qat(
     return prepared
 
 
-def take_apart(model: Module, qconfig_mapping: QConfigMapping | None) -> Module:
-    """The model with a qconfig at every module, after those of `mappings.CUSTOM` that have one became their parts."""
+def take_apart(
+    model: Module,
+    qconfig_mapping: QConfigMapping | None,
+    allowed: Collection[type[Any]] | None = None,
+    custom: Mapping | None = None,
+) -> Module:
+    """The model with a qconfig at every module, None at layers that are not allowed, after those of `mappings.CUSTOM`, and
+    custom ones, that have one became their parts."""
     propagate_qconfig_(model, qconfig_mapping)
-    model = exchange(model, twins(lambda qconfig: CUSTOM if integer_twins(qconfig) is STATIC else {}))
+    for module in [] if allowed is None else model.modules():
+        if type(module) in {**STATIC, **CUSTOM} and type(module) not in {QuantStub, DeQuantStub, *(allowed or ())}:
+            module.qconfig = None
+    table = {**CUSTOM, **(custom or {})}
+    model = exchange(model, twins(lambda qconfig: table if integer_twins(qconfig) is STATIC else {}))
     for module in model.modules():
-        if type(module) in CUSTOM.values():
+        if type(module) in table.values():
             propagate_qconfig_(module)
     return model
 
@@ -118,10 +147,16 @@ def twins(tables: Mapping | Callable[[QConfig], Mapping]) -> Exchange:
 def inherit(twin: Module, layer: Module) -> Module:
     """Gives a twin its layer's mode and hooks, but for the observer's."""
     twin._forward_pre_hooks, twin._forward_hooks = layer._forward_pre_hooks, layer._forward_hooks
-    for key, hook in list(twin._forward_hooks.items()):
-        if hook is observe_output:
-            del twin._forward_hooks[key]
+    ignore_output(twin)
     return twin.train(layer.training)
+
+
+def ignore_output(module: Module) -> bool:
+    """Removes the observer's hook; whether there was one."""
+    keys = [key for key, hook in module._forward_hooks.items() if hook is observe_output]
+    for key in keys:
+        del module._forward_hooks[key]
+    return bool(keys)
 
 
 def _check(model: Module, training: bool) -> None:
@@ -177,9 +212,10 @@ def observe_output(module: Module, inputs: Any, output: Any) -> Any:
     return module.activation_post_process(output)
 
 
-def _observe(module: Module) -> None:
-    """Attaches observers to this module, or, if it will not be exchanged as a whole, to those below it."""
-    if type(module) in STATIC:
+def _observe(module: Module, more: tuple[type[Any], ...] = ()) -> None:
+    """Attaches observers to this module, or, if it will not be exchanged as a whole, to those below it. more: classes that
+    get both."""
+    if type(module) in (*STATIC, *more):
         wanted = module.qconfig is not None and integer_twins(module.qconfig) is STATIC
         if wanted and not isinstance(module, DeQuantStub):
             factory = module.qconfig.activation
@@ -188,6 +224,6 @@ def _observe(module: Module) -> None:
             module.add_module("activation_post_process", factory())
             if not isinstance(module, FloatFunctional):  # whose methods call it
                 module.register_forward_hook(observe_output)
-        return
-    for child in module.children():
-        _observe(child)
+    if type(module) not in STATIC:
+        for child in module.children():
+            _observe(child, more)

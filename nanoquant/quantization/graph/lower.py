@@ -11,13 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 from ...affine import quantize_as
-from ...module import Module
 from ...nn import ReLU6
 from ...nn.quantized.fused import at_most_six
 from ...nn.quantized.quantize import DeQuantize, Quantize
 from ...nn.quantized.weighted import Static
 from ..eager.convert import convert, without_qconfigs
-from ..eager.prepare import exchange
 from .ir import Node, walk
 from .module import GraphModule
 
@@ -25,12 +23,8 @@ from .module import GraphModule
 def lower(gm: GraphModule, observed_to_quantized: dict[type[Any], type[Any]], remove_qconfig: bool) -> GraphModule:
     """A copy in integers."""
 
-    def quantized(layer: Module, path: str) -> Module | None:
-        del path
-        kind: Any = observed_to_quantized.get(type(layer))
-        return None if kind is None else kind.from_observed(layer)
-
-    lowered = exchange(convert(gm, remove_qconfig=False), quantized)
+    custom = {"observed_to_quantized_custom_module_class": observed_to_quantized}
+    lowered = convert(gm, remove_qconfig=False, convert_custom_config_dict=custom)
     for part in [m for m in lowered.modules() if isinstance(m, GraphModule)]:
         for back, forth in needless_pairs(part):
             part.graph.replace(forth, back.args[0])
