@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from nanoquant.kernels.native import available_isas
 from nanoquant.testing.oracles import clamp as clamp
 from nanoquant.testing.oracles import convolve as convolve
 from nanoquant.testing.oracles import exact as exact
@@ -17,6 +18,10 @@ from nanoquant.testing.oracles import quantize as quantize
 from nanoquant.testing.oracles import quotient as quotient
 from nanoquant.testing.oracles import rint as rint
 from nanoquant.testing.oracles import total as total
+
+# FBGEMM and oneDNN add products in 16 bits, which saturate, where the CPU has no instruction for sums of four.
+TORCH_SATURATES = not {"avx512vnni", "avxvnni"} & set(available_isas())
+SATURATES = "torch saturates on a CPU without VNNI"
 
 
 def quantize_adding_first(x: float, scale: float, zero_point: int, low: int, high: int) -> int:

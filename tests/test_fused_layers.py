@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from oracles import SATURATES, TORCH_SATURATES
 
 import nanoquant as nq
 from nanoquant import nn, quantization
-from nanoquant.kernels.native import available_isas
 from nanoquant.nn import intrinsic
 from nanoquant.nn.quantized.fused import tanh_thresholds
 
@@ -56,13 +56,12 @@ def test_near_the_float_layer(name: str, engine: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's
+@pytest.mark.skipif(TORCH_SATURATES, reason=SATURATES)
 @pytest.mark.parametrize("name", NAMES)
 def test_torchs_integers_but_for_one_step(name: str) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     if "onednn" not in torch.backends.quantized.supported_engines:
         pytest.skip("this torch has no oneDNN")
-    if not {"avx512vnni", "avxvnni"} & set(available_isas()):
-        pytest.skip("oneDNN saturates on a CPU without VNNI")
     layer, twin, integers = converted(name)
     torch.backends.quantized.engine = "onednn"
     other = made(name, torch.nn, torch.ao.nn.intrinsic, torch.add)

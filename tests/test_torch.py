@@ -1,13 +1,12 @@
 """The live comparison: random layers and observers, here and in torch, when torch is installed.
 
 The suite needs no torch (`golden/` holds recorded vectors); where torch==2.13.0 is at hand, these draw new cases every time
-they run. They need a CPU on which FBGEMM does not saturate: AVX-512 VNNI.
+they run. They need a CPU on which torch does not saturate.
 """
 
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,13 +17,12 @@ torch = pytest.importorskip("torch", reason="torch is not installed; the recorde
 import golden.record as recording  # noqa: E402
 import test_observers  # noqa: E402
 import test_ops_quantized  # noqa: E402
+from oracles import SATURATES, TORCH_SATURATES  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),
     pytest.mark.skipif("2.13" not in torch.__version__, reason=f"torch is {torch.__version__}, not 2.13"),
-    pytest.mark.skipif(
-        "avx512_vnni" not in Path("/proc/cpuinfo").read_text(), reason="FBGEMM saturates on a CPU without AVX-512 VNNI"
-    ),
+    pytest.mark.skipif(TORCH_SATURATES, reason=SATURATES),
 ]
 
 
