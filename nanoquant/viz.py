@@ -170,14 +170,9 @@ def bars(panels: Mapping[str, Mapping[str, float]], formats: Sequence[str]) -> F
 
 
 def lines(
-    x: ArrayLike,
-    series: Mapping[str, ArrayLike],
-    x_label: str,
-    y_label: str,
-    limits: Mapping[str, float] | None = None,
-    marks: Mapping[str, tuple[float, float]] | None = None,
-    log: str = "",
-) -> Figure:
+    x: ArrayLike, series: Mapping[str, ArrayLike], x_label: str, y_label: str, limits: Mapping[str, float] | None = None,
+    marks: Mapping[str, tuple[float, float]] | None = None, log: str = "",
+) -> Figure:  # fmt: skip
     """Curves over x, each in its own colour and line style.
 
     A series of several rows (runs of one experiment) is drawn as their median, in a band from the smallest to the

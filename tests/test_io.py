@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -170,17 +171,21 @@ def test_a_users_class_must_be_given(tmp_path: Path) -> None:
         round_trip(net, tmp_path)
 
 
+LINEAR = {"class": "nn.Linear", "parameters": {}, "buffers": {}, "transient": [], "modules": {}}
+
+
 def damaged(folder: Path, change: Any) -> Path:
     """A good file with its header changed."""
     path = folder / "damaged.nq"
     nq.save({"a": np.arange(4, dtype=np.float32)}, path)
     data = path.read_bytes()
+    begin = file.PREFIX.size + file.CHECKSUM.size
     magic, version, length = file.PREFIX.unpack_from(data)
-    header = json.loads(data[file.PREFIX.size : file.PREFIX.size + length])
-    change(header)
-    text = json.dumps(header).encode().ljust(length + 200)
-    start = -(-(file.PREFIX.size + len(text)) // 64) * 64
-    path.write_bytes((file.PREFIX.pack(magic, version, len(text)) + text).ljust(start, b"\0") + data[-16:])
+    header = json.loads(data[begin : begin + length])
+    changed = change(header)
+    text = (changed if isinstance(changed, str) else json.dumps(header)).encode().ljust(length + 200)
+    prefix = file.PREFIX.pack(magic, version, len(text)) + file.CHECKSUM.pack(zlib.crc32(text))
+    path.write_bytes((prefix + text).ljust(-(-(begin + len(text)) // 64) * 64, b"\0") + data[-16:])
     return path
 
 
@@ -192,10 +197,19 @@ def damaged(folder: Path, change: Any) -> Path:
         lambda h: h["arrays"][0].update(shape=[2**40, 2**40]),
         lambda h: h["arrays"][0].update(shape=[4.0]),
         lambda h: h["arrays"][0].update(shape=None),
+        lambda h: h["arrays"][0].update(shape={}),
+        lambda h: h.update(content={"module": {**LINEAR, "attributes": {"bias": {}}}}),
         lambda h: h["arrays"][0].update(dtype="object"),
         lambda h: h["arrays"][0].update(offset=64),
         lambda h: h["arrays"][0].update(offset=3),
         lambda h: h["arrays"][0].update(offset=-64),
+        lambda h: h["arrays"][0].update(shape=[0, 2**61, 2**61]),
+        lambda h: h["arrays"][0].update(shape=[1] * 33),
+        lambda h: h["arrays"][0].update(crc32=0),
+        lambda h: h["arrays"][0].pop("crc32") and None,
+        lambda h: h["arrays"].append(h["arrays"][0]),
+        lambda h: json.dumps(h)[:-1] + ', "content": {}}',
+        lambda h: '{"content": ' + "[" * 100_000 + "]" * 100_000 + ', "arrays": []}',
         lambda h: h["arrays"].clear(),
         lambda h: h.pop("content"),
         lambda h: h.update(content={"module": {"class": "nn.Linear"}}),
@@ -205,6 +219,31 @@ def damaged(folder: Path, change: Any) -> Path:
 def test_damaged_headers(tmp_path: Path, change: Any) -> None:
     with pytest.raises(FileError, match="damaged"):
         nq.load(damaged(tmp_path, change))
+
+
+def test_a_file_of_every_version_gives_what_it_gave() -> None:
+    x = np.linspace(-1, 1, 64, dtype=np.float32).reshape(4, 1, 4, 4)
+    for version in (1, 2):
+        model = nq.load(Path(__file__).parent / "golden" / f"model_v{version}.nq")
+        y = np.asarray(model(x))
+        assert np.array_equal(np.rint(y / model.get_submodule("4").scale), STORED)
+
+
+STORED = [[-20, 72, -50], [-20, 72, -50], [-17, 71, -51], [11, 63, -55]]
+
+
+def test_a_file_is_mapped_and_replaced_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "model.nq"
+    nq.save({"a": np.arange(1000.0), "b": np.float32(3)}, path)
+    first = nq.load(path)
+    assert isinstance(first["a"].base, np.ndarray)
+    first["a"][:] = 7  # stays in memory
+    nq.save({"a": np.zeros(1)}, path)
+    assert first["a"].sum() == 7000
+    assert nq.load(path)["a"].tolist() == [0]
+    with pytest.raises(TypeError, match="a file holds arrays of bool"):
+        nq.save({"a": np.zeros(1, complex)}, path)
+    assert [p.name for p in tmp_path.iterdir()] == ["model.nq"]
 
 
 def test_a_file_cannot_name_code_to_run(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from nanoquant import nn
-from nanoquant.io import FileError, load_weights
+from nanoquant.io import FileError, load_weights, save_weights
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -138,9 +138,42 @@ def test_safetensors(tmp_path: Path) -> None:
     assert np.array_equal(loaded["b"], brain)
 
 
+def test_safetensors_are_written_as_they_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    state = {
+        "layer.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "flags": np.array([True, False, True]),
+        "half": np.float16([[1.5], [-2]]),
+        "big": np.array(3.0),
+        "none": np.zeros((0, 4), np.int8),
+        "swapped": np.arange(3, dtype=">i4"),
+    }
+    save_weights(state, path)
+    for found in (load_weights(path), _by_the_package(path)):
+        assert sorted(found) == sorted(state)
+        for name, value in found.items():
+            assert np.array_equal(value, state[name])
+            assert value.shape == state[name].shape
+    for key, value in (("x", np.zeros(1, complex)), ("__metadata__", np.zeros(1))):
+        with pytest.raises(TypeError, match=f"a .safetensors file holds BOOL, .*; got '{key}'"):
+            save_weights({key: value}, path)
+
+
+def _by_the_package(path: Path) -> dict[str, Any]:
+    """What the safetensors package reads, where it is installed."""
+    try:
+        from safetensors.numpy import load_file
+    except ImportError:
+        return load_weights(path)
+    return load_file(path)
+
+
 @pytest.mark.parametrize(
     ("header", "data"),
     [
+        ({"__metadata__": {"format": 3}, "a": entry("F32", [1], 0, 4)}, bytes(4)),
+        ({"__metadata__": [], "a": entry("F32", [1], 0, 4)}, bytes(4)),
+        (b'\xef\xbb\xbf{"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}', bytes(1)),
         ({"a": entry("F32", [2], 0, 8)}, bytes(4)),
         ({"a": entry("F32", [2], 0, 8)}, bytes(12)),
         ({"a": entry("F32", [2], 0, 8), "b": entry("F32", [2], 4, 12)}, bytes(12)),

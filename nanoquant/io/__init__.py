@@ -4,3 +4,4 @@ from .file import FileError as FileError
 from .model import load as load
 from .model import save as save
 from .weights import load_weights as load_weights
+from .weights import save_weights as save_weights

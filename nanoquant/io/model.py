@@ -70,7 +70,9 @@ def load(path: str | Path, classes: Iterable[type[Module]] = ()) -> Any:
             return {name: arrays[index] for name, index in content["state"].items()}
         reader = _Reader(arrays, {kind.__qualname__: kind for kind in classes})
         return reader.module(content["module"])
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except FileError:
+        raise
+    except (LookupError, TypeError, AttributeError, RecursionError, ValueError) as error:
         raise FileError(f"{path} has a damaged header: {error!r}") from None
 
 

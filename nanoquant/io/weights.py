@@ -15,14 +15,14 @@ import pickletools
 import struct
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .file import FileError
+from .file import FileError, replace_file, without_duplicates
 
 Read = Callable[[str], bytes]
 
@@ -94,8 +94,10 @@ def _read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
     (length,) = struct.unpack_from("<Q", data)
     if length > len(data) - 8:
         raise FileError(f"{path} is cut short: its header should have {length} bytes")
-    header = json.loads(bytes(data[8 : 8 + length]), object_pairs_hook=_without_duplicates)
-    header.pop("__metadata__", None)
+    header = json.loads(bytes(data[8 : 8 + length]).decode(), object_pairs_hook=without_duplicates)
+    notes = header.pop("__metadata__", None)
+    if notes is not None and any(not isinstance(note, str) for note in notes.values()):
+        raise FileError(f"{path}: __metadata__ must map names to strings; got {notes}")
     weights, end = {}, 0
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
         shape, (begin, stop) = entry["shape"], entry["data_offsets"]
@@ -110,10 +112,33 @@ def _read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
     return weights
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) != len(pairs):
-        raise ValueError("a name stands in the header twice")
-    return dict(pairs)
+def save_weights(state: Mapping[str, Any], path: str | Path) -> None:
+    """Writes arrays by name, those of a `state_dict` say, as .safetensors, which many libraries read.
+
+    Raises TypeError for a dtype that the format has not.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_weights(nq.nn.Linear(2, 1).state_dict(), folder + "/layer.safetensors")
+    ...     sorted(load_weights(folder + "/layer.safetensors"))
+    ['bias', 'weight']
+    """
+    names = {np.dtype(code): name for name, code in SAFETENSORS.items() if code != BFLOAT16}
+    header: dict[str, Any] = {}
+    stored, end = [b""], 0
+    for key, value in sorted(
+        state.items(), key=lambda item: (-np.asarray(item[1]).itemsize, item[0])
+    ):  # so all are aligned
+        array = np.asarray(value)
+        dtype = array.dtype.newbyteorder("<")
+        if dtype not in names or key == "__metadata__":
+            raise TypeError(f"a .safetensors file holds {', '.join(names.values())}; got {key!r}, of {array.dtype}")
+        begin, end = end, end + array.nbytes
+        header[key] = {"dtype": names[dtype], "shape": array.shape, "data_offsets": [begin, end]}
+        stored.append(array.astype(dtype).tobytes())
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text = text.ljust(-(-len(text) // 8) * 8)
+    replace_file(path, [struct.pack("<Q", len(text)), text, *stored])
 
 
 # ---- .pth ------------------------------------------------------------------------------------------------------------

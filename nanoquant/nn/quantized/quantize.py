@@ -27,13 +27,8 @@ class Quantize(OnGrid):
     """
 
     def __init__(
-        self,
-        scale: float,
-        zero_point: int,
-        dtype: QDType = quint8,
-        quant_min: int | None = None,
-        quant_max: int | None = None,
-    ) -> None:
+        self, scale: float, zero_point: int, dtype: QDType = quint8, quant_min: int | None = None, quant_max: int | None = None
+    ) -> None:  # fmt: skip
         super().__init__()
         self.register_output()
         self.set_output(

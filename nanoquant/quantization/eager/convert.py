@@ -18,13 +18,9 @@ from .prepare import custom_classes, exchange, ignore_output, made
 
 
 def convert(
-    module: Module,
-    mapping: Mapping | None = None,
-    inplace: bool = False,
-    remove_qconfig: bool = True,
-    is_reference: bool = False,
-    convert_custom_config_dict: dict[str, Any] | None = None,
-) -> Module:
+    module: Module, mapping: Mapping | None = None, inplace: bool = False, remove_qconfig: bool = True,
+    is_reference: bool = False, convert_custom_config_dict: dict[str, Any] | None = None,
+) -> Module:  # fmt: skip
     """Exchanges every observed layer for its integer twin, which takes on the numerics profile of the current engine.
 
     Layers whose qconfig leaves activations in float, or their range to run time, need no observer. mapping: by default the

@@ -21,18 +21,15 @@ from ..qconfig import QConfig, QConfigError, is_fake_quantizer
 from ..qconfig_mapping import QConfigMapping, propagate_qconfig_
 from ..stubs import DeQuantStub, QuantStub
 
+Classes = Collection[type[Any]]
 Exchange = Callable[[Module, str], "Module | None"]  # (module, its path) -> what takes its place, or None
 
 
 def prepare(
-    model: Module,
-    inplace: bool = False,
-    allow_list: Collection[type[Any]] | None = None,
-    observer_non_leaf_module_list: Collection[type[Any]] | None = None,
-    prepare_custom_config_dict: dict[str, Any] | None = None,
-    *,
+    model: Module, inplace: bool = False, allow_list: Classes | None = None,
+    observer_non_leaf_module_list: Classes | None = None, prepare_custom_config_dict: dict[str, Any] | None = None, *,
     qconfig_mapping: QConfigMapping | None = None,
-) -> Module:
+) -> Module:  # fmt: skip
     """Attaches an observer to the output of every module that will be quantized. Then run calibration data through it.
 
     A module is quantized if `propagate_qconfig_` gives it a qconfig, and `mappings.STATIC` knows it: a module's own
@@ -59,12 +56,8 @@ def custom_classes(config: dict[str, Any] | None, key: str) -> Mapping:
 
 
 def prepare_qat(
-    model: Module,
-    mapping: Mapping | None = None,
-    inplace: bool = False,
-    *,
-    qconfig_mapping: QConfigMapping | None = None,
-) -> Module:
+    model: Module, mapping: Mapping | None = None, inplace: bool = False, *, qconfig_mapping: QConfigMapping | None = None
+) -> Module:  # fmt: skip
     """Exchanges layers for their quantization-aware twins and attaches fake-quantizers to what they put out. Then
     train.
 
@@ -85,11 +78,8 @@ def prepare_qat(
 
 
 def take_apart(
-    model: Module,
-    qconfig_mapping: QConfigMapping | None,
-    allowed: Collection[type[Any]] | None = None,
-    custom: Mapping | None = None,
-) -> Module:
+    model: Module, qconfig_mapping: QConfigMapping | None, allowed: Classes | None = None, custom: Mapping | None = None
+) -> Module:  # fmt: skip
     """The model with a qconfig at every module, None at layers that are not allowed, after those of `mappings.CUSTOM`, and
     custom ones, that have one became their parts."""
     propagate_qconfig_(model, qconfig_mapping)

@@ -63,12 +63,9 @@ def prepare_fx(
 
 
 def prepare_qat_fx(
-    model: Module,
-    qconfig_mapping: Mapping,
-    example_inputs: Any = None,
-    prepare_custom_config: PrepareCustomConfig | dict[str, Any] | None = None,
-    backend_config: BackendConfig | None = None,
-) -> GraphModule:
+    model: Module, qconfig_mapping: Mapping, example_inputs: Any = None,
+    prepare_custom_config: PrepareCustomConfig | dict[str, Any] | None = None, backend_config: BackendConfig | None = None,
+) -> GraphModule:  # fmt: skip
     """`prepare_fx` for training: of a model in training mode, with fake-quantizers. Then train."""
     del example_inputs
     if not model.training:
@@ -77,13 +74,8 @@ def prepare_qat_fx(
 
 
 def _prepare(
-    model: Module,
-    qconfig_mapping: Mapping,
-    custom: Any,
-    backend: BackendConfig | None,
-    equalization: Any,
-    training: bool,
-) -> GraphModule:
+    model: Module, qconfig_mapping: Mapping, custom: Any, backend: BackendConfig | None, equalization: Any, training: bool
+) -> GraphModule:  # fmt: skip
     if equalization is not None:
         raise NotImplementedError("_equalization_config is not supported: pass None")
     config = made(custom, PrepareCustomConfig)
