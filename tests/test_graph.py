@@ -413,6 +413,14 @@ def test_a_second_pass_prepares_nothing_and_sees_every_change(monkeypatch: pytes
     handle.remove()
     lowered.fc.scale = 2 * lowered.fc.scale
     assert np.abs(np.asarray(lowered(x)) - y).max() > 0
+    block = lowered.layer1
+    lowered.layer1 = copy.deepcopy(block)
+    conv: Any = lowered.layer1.get_submodule("0.conv1")
+    conv.set_weight_bias(nq.quantize_per_tensor(np.zeros(conv.weight().shape), 1.0, 0, nq.qint8), None)
+    changed = np.asarray(lowered(x))
+    assert np.array_equal(changed, np.asarray(copy.deepcopy(lowered)(x)))
+    lowered.layer1 = block
+    assert np.abs(np.asarray(lowered(x)) - changed).max() > 0
     lowered.fc.relu = True
     assert np.asarray(lowered(x)).min() == 0
     lowered.fc = nn.quantized.Linear(64, 3)

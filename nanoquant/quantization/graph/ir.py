@@ -228,15 +228,6 @@ def attribute(path: str) -> str:
     return text
 
 
-def lookup(path: str) -> str:
-    """`attribute` of a layer without asking every module on the way, which takes as long as a small layer.
-
-    >>> lookup("body.0.conv")
-    'self._modules["body"]._modules["0"]._modules["conv"]'
-    """
-    return "self" + "".join(f'._modules["{name}"]' for name in path.split("."))
-
-
 def _statement(node: Node, names: dict[str, Any], part: Callable[[str], str]) -> str:
     """The node's line of source; none for a placeholder. Notes what the line names."""
     parts = [_text(arg, str, names) for arg in node.args]

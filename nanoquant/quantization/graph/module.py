@@ -10,7 +10,7 @@ import operator
 from typing import Any
 
 from ...module import Module
-from .ir import Graph, Node, lookup, walk
+from .ir import Graph, Node, walk
 
 
 class GraphModule(Module):
@@ -109,14 +109,32 @@ class GraphModule(Module):
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """Runs the graph."""
-        if self._compiled is None:
-            source, names = self.graph.source(lookup)  # line by line what `code` shows
-            place = f"<forward of {self.class_name} {id(self)}>"
-            linecache.cache[place] = len(self.code), None, self.code.splitlines(keepends=True), place
-            space = dict(names)
-            exec(compile(source, place, "exec"), space)
-            self._compiled = space["forward"]
-        return self._compiled(self, *inputs, **options)
+        compiled = self._compiled
+        if compiled is None or any(owner.get(name) is not part for owner, name, part in compiled[1]):
+            compiled = self._compiled = self._compile()
+        return compiled[0](self, *inputs, **options)
+
+    def _compile(self) -> tuple[Any, Any]:
+        """`forward` as a function that knows its layers, since to look for them takes as long as a small one; and where they
+        were found: (table of the owner, name, module), on the way to each."""
+        found: dict[tuple[int, str], tuple[Any, str, Module]] = {}
+        space: dict[str, Any] = {}
+
+        def known(path: str) -> str:
+            owner: Any = self
+            for name in path.split("."):
+                table, owner = owner._modules, owner._modules[name]
+                found[id(table), name] = table, name, owner
+            variable = f"__layer_{len(space)}"
+            space[variable] = owner
+            return variable
+
+        source, names = self.graph.source(known)  # line by line what `code` shows
+        place = f"<forward of {self.class_name} {id(self)}>"
+        linecache.cache[place] = len(self.code), None, self.code.splitlines(keepends=True), place
+        space.update(names)
+        exec(compile(source, place, "exec"), space)
+        return space["forward"], list(found.values())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> GraphModule:
         self._compiled = None  # names its functions; made again at the next call
