@@ -10,13 +10,10 @@ Before: `nanoquant.models`. After: `nanoquant.cli`.
 from __future__ import annotations
 
 import copy
-import sys
 import tempfile
-import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from . import io, nn, optim, quantization
 from .autograd.tape import no_grad
@@ -26,9 +23,9 @@ from .data.digits import Split
 from .metrics import sqnr
 from .models import DigitsCNN
 from .module import Module
+from .progress import progress
 from .quantization.analysis.profile import median_seconds
 
-Item = TypeVar("Item")
 BATCH, LEARNING_RATE, QAT_FRACTION = 64, 0.05, 0.1  # QAT starts at a tenth of the float rate
 CALIBRATION_IMAGES = 512
 
@@ -58,23 +55,6 @@ class Row:
     def as_json(self) -> dict[str, Any]:
         """What `--json` prints."""
         return {k: getattr(self, k) for k in ("name", "accuracy", "bytes", "latency_ms", "sqnr_db")}
-
-
-def progress(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
-    """The items, with a progress bar on a terminal: tqdm's if it is installed, else one that counts."""
-    if not sys.stderr.isatty():
-        yield from items
-        return
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        start = time.perf_counter()
-        for i, item in enumerate(items):
-            print(f"\r{what}: {i}/{total}, {time.perf_counter() - start:.0f} s", end="", file=sys.stderr, flush=True)
-            yield item
-        print(f"\r{what}: {total}/{total}, {time.perf_counter() - start:.0f} s", file=sys.stderr)
-        return
-    yield from tqdm(items, desc=what, total=total)
 
 
 def train(model: Module, data: Split, epochs: int, lr: float, what: str) -> Module:

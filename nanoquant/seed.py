@@ -1,6 +1,6 @@
 """Where random numbers come from: one generator for each thread.
 
-Before: `shaped`. After: `methods`.
+Before: `shaped`. After: `progress`.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -29,6 +30,17 @@ def test_evaluate_weighs_batches_by_their_size() -> None:
         quantization.evaluate(nn.Identity(), [])
 
 
+def test_progress_is_for_terminals(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = [(nq.zeros(2, 2), nq.tensor([0, 1]))] * 3
+    quantization.evaluate(nn.Identity(), batches)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setitem(sys.modules, "tqdm", None)  # not installed
+    for loader, shown in ((batches, "evaluate: 3/3, 0 s"), (iter(batches), "evaluate: 3, 0 s")):
+        assert quantization.evaluate(nn.Identity(), loader) == 0.5
+        assert capsys.readouterr().err.endswith(f"\r{shown}\n")
+
+
 def test_compare() -> None:
     model = nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 3))
     models = {"float": model, "int8": quantization.quantize_dynamic(model), "slow": nn.Sequential(model, Slow())}
@@ -38,6 +50,8 @@ def test_compare() -> None:
     assert found.rows["float"][3] >= 64 * 4 * 4
     assert list(found.panels()) == ["score", "bytes", "ms", "peak bytes"]
     assert str(found).splitlines()[1].split()[0] == "float"
+    with pytest.raises(TypeError, match="give a list or a DataLoader; got an iterator"):
+        quantization.compare(models, iter([]), nq.ones(1, 8))
 
 
 def test_profile_finds_the_slow_layer_and_counts_work() -> None:

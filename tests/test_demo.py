@@ -64,8 +64,3 @@ def test_the_table_shows_losses_and_why() -> None:
     assert "dynamic is not faster at batch 1: only the last layer, 0.2% of the multiplications, is int8" in table
     assert "static is not faster at batch 1: the network is so small" in table
     assert "qat is not faster" not in table
-
-
-def test_progress_falls_back_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(demo.progress(range(3), "counting", 3)) == [0, 1, 2]
-    assert capsys.readouterr().err == ""

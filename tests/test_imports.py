@@ -15,7 +15,7 @@ from processes import run_python
 from sizes import CSRC, PACKAGE, PROMISED, ROOT, all_lines, code_lines, counted, modules, sources
 
 LAYERS = [
-    {"errors", "scheme", "seed", "shaped"},
+    {"errors", "progress", "scheme", "seed", "shaped"},
     {"methods", "module"},
     {"qparams"},
     {"affine", "numerics"},

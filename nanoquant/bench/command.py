@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from ..demo import progress
 from ..kernels import native
+from ..progress import progress
 from . import machine, peers, plot, recurrent, report, train, weights
 from .machine import Peak
 from .rows import Bench, Row

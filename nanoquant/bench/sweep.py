@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..demo import progress
+from ..progress import progress
 
 
 def imported(options: argparse.Namespace, *names: str) -> tuple[Any, ...] | None:

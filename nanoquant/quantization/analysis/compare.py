@@ -6,7 +6,7 @@ Before: `profile`. After: `nanoquant.io`.
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from ...autograd.tape import no_grad
 from ...module import Module
+from ...progress import progress
 from .profile import median_seconds
 
 Metric = Callable[[Any, Any], float]
@@ -27,7 +28,7 @@ def top1(output: Any, target: Any) -> float:
 def evaluate(model: Module, loader: Iterable[Any], metric: Metric = top1) -> float:
     """The mean over all samples of metric(output, target), of (input, target) batches; by default, top-1 accuracy.
 
-    A `DataLoader(progress=True)` shows how far it is. Raises ValueError for a loader without batches.
+    At a terminal a progress bar shows how far it is. Raises ValueError for a loader without batches.
 
     >>> from nanoquant import nn
     >>> batches = [(nq.tensor([[1.0, 0.0], [0.0, 2.0]]), nq.tensor([0, 1])), (nq.tensor([[3.0, 0.0]]), nq.tensor([1]))]
@@ -36,7 +37,7 @@ def evaluate(model: Module, loader: Iterable[Any], metric: Metric = top1) -> flo
     """
     total, count = 0.0, 0
     with no_grad():
-        for x, target in loader:
+        for x, target in progress(loader, "evaluate", len(loader) if isinstance(loader, Sized) else None):
             total += metric(model(x), target) * len(target)
             count += len(target)
     if not count:
@@ -66,7 +67,8 @@ class Comparison:
 def compare(
     models: Mapping[str, Module], loader: Iterable[Any], x: Any, metric: Metric = top1, rounds: int = 20
 ) -> Comparison:
-    """Evaluates models on a loader and times them on x, in turns. The loader is read once for each model.
+    """Evaluates models on a loader and times them on x, in turns. The loader is read once for each model, so that an iterator is
+    a TypeError. `viz.bars(found.panels(), formats)` draws the result.
 
     >>> from nanoquant import nn, quantization
     >>> model = nn.Sequential(nn.Linear(8, 4))
@@ -75,6 +77,8 @@ def compare(
     >>> [row[1] for row in found.rows.values()]
     [144, 60]
     """
+    if isinstance(loader, Iterator):
+        raise TypeError("compare reads the loader once for each model: give a list or a DataLoader; got an iterator")
     with no_grad():
         seconds = median_seconds(list(models.values()), x, rounds)
         peaks = [_peak_bytes(model, x) for model in models.values()]
