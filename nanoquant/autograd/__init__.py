@@ -4,6 +4,5 @@
 `tape` records and walks back; `tensor` is what users hold; `function` takes derivatives of their own; `gradcheck` compares
 derivatives with differences. The ops of networks live beside their layers in `nanoquant.nn`."""
 
-from .function import Function as Function
-from .function import grad as grad
+from .function import Function as Function, grad as grad
 from .gradcheck import gradcheck as gradcheck

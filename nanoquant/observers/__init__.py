@@ -5,19 +5,13 @@ whose members choose nothing. `nanoquant.calibration` has more.
 """
 
 from ..qparams import AbsMaxRule as AbsMaxRule
-from .base import NotCalibratedError as NotCalibratedError
-from .base import Observer as Observer
-from .base import Partial as Partial
+from .base import NotCalibratedError as NotCalibratedError, Observer as Observer, Partial as Partial
 from .histogram import HistogramObserver as HistogramObserver
-from .minmax import MinMaxObserver as MinMaxObserver
-from .minmax import PerChannelMinMaxObserver as PerChannelMinMaxObserver
-from .minmax import PerGroupMinMaxObserver as PerGroupMinMaxObserver
-from .minmax import PerTokenMinMaxObserver as PerTokenMinMaxObserver
+from .minmax import MinMaxObserver as MinMaxObserver, PerChannelMinMaxObserver as PerChannelMinMaxObserver
+from .minmax import PerGroupMinMaxObserver as PerGroupMinMaxObserver, PerTokenMinMaxObserver as PerTokenMinMaxObserver
 from .moving_average import MovingAverageAbsMaxObserver as MovingAverageAbsMaxObserver
 from .moving_average import MovingAverageMinMaxObserver as MovingAverageMinMaxObserver
 from .moving_average import MovingAveragePerChannelMinMaxObserver as MovingAveragePerChannelMinMaxObserver
-from .placeholder import FixedQParamsObserver as FixedQParamsObserver
-from .placeholder import NoopObserver as NoopObserver
-from .placeholder import PlaceholderObserver as PlaceholderObserver
-from .placeholder import RecordingObserver as RecordingObserver
+from .placeholder import FixedQParamsObserver as FixedQParamsObserver, NoopObserver as NoopObserver
+from .placeholder import PlaceholderObserver as PlaceholderObserver, RecordingObserver as RecordingObserver
 from .placeholder import ReuseInputObserver as ReuseInputObserver

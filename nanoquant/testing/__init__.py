@@ -35,8 +35,7 @@ try:
 except ImportError as missing:
     raise ImportError("nanoquant.testing needs hypothesis: pip install 'nanoquant[testing]'") from missing
 
-from . import oracles as oracles
-from . import strategies as strategies
+from . import oracles as oracles, strategies as strategies
 from .closeness import assert_quantized_close as assert_quantized_close
 from .conformance import check_observer as check_observer
 from .quantizers import check_quantizer as check_quantizer

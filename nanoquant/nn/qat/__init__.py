@@ -5,23 +5,10 @@ observer that `prepare_qat` attaches, as for any layer.
 """
 
 from . import dynamic as dynamic
-from .conv import Conv1d as Conv1d
-from .conv import Conv2d as Conv2d
-from .conv import Conv3d as Conv3d
-from .conv import ConvBn1d as ConvBn1d
-from .conv import ConvBn2d as ConvBn2d
-from .conv import ConvBn3d as ConvBn3d
-from .conv import ConvBnReLU1d as ConvBnReLU1d
-from .conv import ConvBnReLU2d as ConvBnReLU2d
-from .conv import ConvBnReLU3d as ConvBnReLU3d
-from .conv import ConvReLU1d as ConvReLU1d
-from .conv import ConvReLU2d as ConvReLU2d
-from .conv import ConvReLU3d as ConvReLU3d
-from .conv import freeze_bn_stats as freeze_bn_stats
-from .conv import update_bn_stats as update_bn_stats
-from .embedding import Embedding as Embedding
-from .embedding import EmbeddingBag as EmbeddingBag
-from .linear import Linear as Linear
-from .linear import LinearBn1d as LinearBn1d
-from .linear import LinearBnReLU1d as LinearBnReLU1d
+from .conv import Conv1d as Conv1d, Conv2d as Conv2d, Conv3d as Conv3d, ConvBn1d as ConvBn1d, ConvBn2d as ConvBn2d
+from .conv import ConvBn3d as ConvBn3d, ConvBnReLU1d as ConvBnReLU1d, ConvBnReLU2d as ConvBnReLU2d
+from .conv import ConvBnReLU3d as ConvBnReLU3d, ConvReLU1d as ConvReLU1d, ConvReLU2d as ConvReLU2d
+from .conv import ConvReLU3d as ConvReLU3d, freeze_bn_stats as freeze_bn_stats, update_bn_stats as update_bn_stats
+from .embedding import Embedding as Embedding, EmbeddingBag as EmbeddingBag
+from .linear import Linear as Linear, LinearBn1d as LinearBn1d, LinearBnReLU1d as LinearBnReLU1d
 from .linear import LinearReLU as LinearReLU
