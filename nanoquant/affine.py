@@ -56,16 +56,10 @@ def refuse_nan(x: NDArray[Any]) -> None:
 
 
 def quantize(
-    x: ArrayLike,
-    scale: ArrayLike,
-    zero_point: ArrayLike,
-    dtype: QDType = quint8,
-    axis: int | None = None,
-    quant_min: int | None = None,
-    quant_max: int | None = None,
-    group_size: int | None = None,
+    x: ArrayLike, scale: ArrayLike, zero_point: ArrayLike, dtype: QDType = quint8, axis: int | None = None,
+    quant_min: int | None = None, quant_max: int | None = None, group_size: int | None = None,
     float_qparams: bool = False,
-) -> NDArray[Any]:
+) -> NDArray[Any]:  # fmt: skip
     """Floats to integers.
 
         q = clamp(rint(x * (1 / scale)) + zero_point, quant_min, quant_max)
@@ -96,13 +90,9 @@ def quantize_as(x: ArrayLike, qparams: QParams) -> NDArray[Any]:
 
 
 def dequantize(
-    q: ArrayLike,
-    scale: ArrayLike,
-    zero_point: ArrayLike,
-    axis: int | None = None,
-    group_size: int | None = None,
+    q: ArrayLike, scale: ArrayLike, zero_point: ArrayLike, axis: int | None = None, group_size: int | None = None,
     float_qparams: bool = False,
-) -> NDArray[np.float32]:
+) -> NDArray[np.float32]:  # fmt: skip
     """Integers to the floats they mean.
 
         x = scale * (q - zero_point)
@@ -130,13 +120,8 @@ def dequantize_as(q: ArrayLike, qparams: QParams) -> NDArray[np.float32]:
 
 
 def fake_quantize(
-    x: ArrayLike,
-    scale: ArrayLike,
-    zero_point: ArrayLike,
-    quant_min: int,
-    quant_max: int,
-    axis: int | None = None,
-) -> NDArray[np.float32]:
+    x: ArrayLike, scale: ArrayLike, zero_point: ArrayLike, quant_min: int, quant_max: int, axis: int | None = None
+) -> NDArray[np.float32]:  # fmt: skip
     """The float that quantization would make of x: dequantize(quantize(x)), without storing the integer.
 
         y = scale * (clamp(rint(x * (1 / scale)) + zero_point, quant_min, quant_max) - zero_point)

@@ -233,17 +233,9 @@ def multiply_by_quantized_multiplier(acc: Any, multiplier: Any, shift: Any, sing
 
 
 def bind(
-    profile: Profile,
-    x_scale: float,
-    w_scale: Floats,
-    bias: Floats | None,
-    magnitude: Ints,
-    y_scale: float | None = None,
-    y_zero_point: int = 0,
-    quant_min: int = 0,
-    quant_max: int = 255,
-    relu: bool = False,
-) -> Epilogue:
+    profile: Profile, x_scale: float, w_scale: Floats, bias: Floats | None, magnitude: Ints,
+    y_scale: float | None = None, y_zero_point: int = 0, quant_min: int = 0, quant_max: int = 255, relu: bool = False,
+) -> Epilogue:  # fmt: skip
     """The epilogue of a layer under a profile; the table at the top of this module, row by row.
 
     w_scale: shape () per tensor, (out_channels,) per channel. bias: (out_channels,) or None. magnitude[n] =

@@ -210,16 +210,10 @@ class AbsMaxRule(Enum):
 
 
 def choose_qparams(
-    min_val: ArrayLike,
-    max_val: ArrayLike,
-    dtype: QDType = quint8,
-    qscheme: QScheme = per_tensor_affine,
-    quant_min: int | None = None,
-    quant_max: int | None = None,
-    eps: float = EPS,
-    rule: AbsMaxRule = AbsMaxRule.half_range,
-    power_of_two: bool = False,
-) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    min_val: ArrayLike, max_val: ArrayLike, dtype: QDType = quint8, qscheme: QScheme = per_tensor_affine,
+    quant_min: int | None = None, quant_max: int | None = None, eps: float = EPS,
+    rule: AbsMaxRule = AbsMaxRule.half_range, power_of_two: bool = False,
+) -> tuple[NDArray[np.float32], NDArray[Any]]:  # fmt: skip
     """The observer rule: scale and zero point for the range [min_val, max_val], elementwise.
 
         lo = min(min_val, 0), hi = max(max_val, 0)                      zero is always representable

@@ -110,14 +110,9 @@ def triptych(x: ArrayLike, qparams: QParams) -> Figure:
 
 
 def matrices(
-    panels: Mapping[str, ArrayLike],
-    signs: Sequence[str] = (),
-    rows: Sequence[str] = (),
-    columns: Sequence[str] = (),
-    x_label: str = "",
-    block: tuple[int, int] | None = None,
-    shades: Mapping[str, ArrayLike] | None = None,
-) -> Figure:
+    panels: Mapping[str, ArrayLike], signs: Sequence[str] = (), rows: Sequence[str] = (), columns: Sequence[str] = (),
+    x_label: str = "", block: tuple[int, int] | None = None, shades: Mapping[str, ArrayLike] | None = None,
+) -> Figure:  # fmt: skip
     """Small matrices side by side, each with a title and its values in the cells.
 
     Colour follows the value: blue above zero, red below, stronger when larger. signs: what stands before the second

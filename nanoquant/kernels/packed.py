@@ -108,19 +108,11 @@ class PackedWeights:
     CALLS_KEPT = 64  # one for each shape of x
 
     def __init__(
-        self,
-        weights: NDArray[np.int8],
-        scale: NDArray[np.float32],
-        zero_point: NDArray[np.int64],
-        bias: NDArray[np.float32] | None = None,
-        stride: Sizes | int = 1,
-        padding: Sizes | int = 0,
-        dilation: Sizes | int = 1,
-        groups: int = 1,
-        profile: Profile = Profile.fbgemm,
-        transposed: bool = False,
+        self, weights: NDArray[np.int8], scale: NDArray[np.float32], zero_point: NDArray[np.int64],
+        bias: NDArray[np.float32] | None = None, stride: Sizes | int = 1, padding: Sizes | int = 0,
+        dilation: Sizes | int = 1, groups: int = 1, profile: Profile = Profile.fbgemm, transposed: bool = False,
         output_padding: Sizes | int = 0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         if weights.ndim not in AXES or weights.dtype != np.int8:
             raise ValueError(
                 f"weights must be int8 with 3, 4 or 5 dimensions; got {weights.dtype} of shape {weights.shape}"

@@ -27,17 +27,10 @@ Sizes = tuple[int, ...]
 
 
 def accumulate(
-    x: Integers,
-    x_zero_point: int,
-    w: Integers,
-    w_zero_point: Integers | int,
-    stride: Sizes | int = 1,
-    padding: Sizes | int = 0,
-    dilation: Sizes | int = 1,
-    groups: int = 1,
-    transposed: bool = False,
+    x: Integers, x_zero_point: int, w: Integers, w_zero_point: Integers | int, stride: Sizes | int = 1,
+    padding: Sizes | int = 0, dilation: Sizes | int = 1, groups: int = 1, transposed: bool = False,
     output_padding: Sizes | int = 0,
-) -> NDArray[np.int64]:
+) -> NDArray[np.int64]:  # fmt: skip
     """The accumulators of a convolution.
 
     x: (batch, *size, in_channels), 8-bit integers, channels last as in memory. w: (out_channels, in_channels / groups,

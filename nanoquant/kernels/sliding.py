@@ -53,14 +53,9 @@ def room(count: int, dtype: Any) -> NDArray[Any]:
 
 
 def slide(
-    op: Slide,
-    image: NDArray[Any],
-    pixels: NDArray[Any],
-    f: NDArray[Any] | None,
-    channels: range,
-    lines: range,
+    op: Slide, image: NDArray[Any], pixels: NDArray[Any], f: NDArray[Any] | None, channels: range, lines: range,
     sizes: tuple[Sizes, ...],
-) -> None:
+) -> None:  # fmt: skip
     """Runs `op` in place. image: (batch, *size, all channels), of which `channels` take part.
 
     pixels: columns (pixels, *kernel, channels), or y (pixels, channels), of the output lines `lines`. f: (*kernel, channels),
@@ -81,14 +76,9 @@ def slide(
 
 
 def convolve(
-    op: Convolve,
-    image: NDArray[Any],
-    pixels: NDArray[Any],
-    f: NDArray[Any],
-    channels: range,
-    outputs: range,
+    op: Convolve, image: NDArray[Any], pixels: NDArray[Any], f: NDArray[Any], channels: range, outputs: range,
     sizes: tuple[Sizes, ...],
-) -> None:
+) -> None:  # fmt: skip
     """Runs `op` in place, all in float32. image: see `slide`; pixels: (all pixels, all outputs), of which `outputs` take part.
 
     f: (taps * channels, outputs), for `forward` padded to a multiple of 16 outputs; for `backward` transposed and padded.

@@ -47,16 +47,9 @@ def batch_norm(
 
 
 def batch_norm_vjp(
-    g: Array,
-    y: Array,
-    x: Array,
-    gamma: Array,
-    beta: Array,
-    mean: Array,
-    var: Array,
-    eps: float = 1e-5,
+    g: Array, y: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float = 1e-5,
     training: bool = True,
-) -> tuple[Array | None, ...]:
+) -> tuple[Array | None, ...]:  # fmt: skip
     """The formulas above; mean and var get no gradient of their own."""
     rows, rows_g = _rows(x), _rows(g)
     inverse_sigma = 1 / np.sqrt(var + x.dtype.type(eps))

@@ -36,16 +36,9 @@ def max_pool(
 
 
 def max_pool_vjp(
-    g: Array,
-    y: Array,
-    x: Array,
-    *,
-    kernel: Sizes,
-    stride: Sizes,
-    padding: Sizes,
-    dilation: Sizes,
+    g: Array, y: Array, x: Array, *, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes,
     ceil_mode: bool = False,
-) -> tuple[Array]:
+) -> tuple[Array]:  # fmt: skip
     """The gradient goes to the first greatest element of each window, in reading order."""
     shape, windows = _windows(x, kernel, stride, padding, dilation, ceil_mode)
     padded = pad(x, shape, padding, -np.inf)
@@ -73,15 +66,9 @@ def _counts(
 
 
 def avg_pool(
-    x: Array,
-    *,
-    kernel: Sizes,
-    stride: Sizes,
-    padding: Sizes,
-    include_padding: bool = True,
-    divisor: int | None = None,
+    x: Array, *, kernel: Sizes, stride: Sizes, padding: Sizes, include_padding: bool = True, divisor: int | None = None,
     ceil_mode: bool = False,
-) -> Array:
+) -> Array:  # fmt: skip
     """The mean of each window, padding counted as zeros, or not at all without `include_padding`.
 
     divisor: divides the sum instead of the count.
@@ -93,17 +80,9 @@ def avg_pool(
 
 
 def avg_pool_vjp(
-    g: Array,
-    y: Array,
-    x: Array,
-    *,
-    kernel: Sizes,
-    stride: Sizes,
-    padding: Sizes,
-    include_padding: bool = True,
-    divisor: int | None = None,
-    ceil_mode: bool = False,
-) -> tuple[Array]:
+    g: Array, y: Array, x: Array, *, kernel: Sizes, stride: Sizes, padding: Sizes, include_padding: bool = True,
+    divisor: int | None = None, ceil_mode: bool = False,
+) -> tuple[Array]:  # fmt: skip
     """Every element of a window gets an equal share."""
     shape, windows = _windows(x, kernel, stride, padding, (1,) * len(kernel), ceil_mode)
     dx = blank(shape, 0, x.dtype)

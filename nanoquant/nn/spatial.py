@@ -185,16 +185,9 @@ def conv_vjp(g: Array, y: Array, x: Array, w: Array, b: Array | None = None, **o
 
 
 def conv_transpose(
-    x: Array,
-    w: Array,
-    b: Array | None = None,
-    *,
-    stride: Sizes,
-    padding: Sizes,
-    output_padding: Sizes,
-    dilation: Sizes,
-    groups: int = 1,
-) -> Array:
+    x: Array, w: Array, b: Array | None = None, *, stride: Sizes, padding: Sizes, output_padding: Sizes,
+    dilation: Sizes, groups: int = 1,
+) -> Array:  # fmt: skip
     """y[n, o, p stride + i dilation - padding] sums w[c, o, i] x[n, c, p]: a convolution's gradient, made a layer.
 
     x: (batch, in_channels, *size). w: (in_channels, out_channels / groups, *kernel). b: (out_channels,). Each output axis

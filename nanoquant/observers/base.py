@@ -92,21 +92,11 @@ class Observer(Module, ABC):
     resizable_buffers = frozenset({"min_val", "max_val"})
 
     def __init__(
-        self,
-        dtype: QDType = quint8,
-        qscheme: QScheme | None = None,
-        reduce_range: bool = False,
-        quant_min: int | None = None,
-        quant_max: int | None = None,
-        factory_kwargs: dict[str, Any] | None = None,
-        eps: float = EPS,
-        is_dynamic: bool = False,
-        rule: AbsMaxRule = AbsMaxRule.half_range,
-        power_of_two: bool = False,
-        *,
-        ch_axis: int | None = None,
-        group_size: int | None = None,
-    ) -> None:
+        self, dtype: QDType = quint8, qscheme: QScheme | None = None, reduce_range: bool = False,
+        quant_min: int | None = None, quant_max: int | None = None, factory_kwargs: dict[str, Any] | None = None,
+        eps: float = EPS, is_dynamic: bool = False, rule: AbsMaxRule = AbsMaxRule.half_range,
+        power_of_two: bool = False, *, ch_axis: int | None = None, group_size: int | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.ch_axis, self.group_size = ch_axis, group_size
         if (ch_axis is None) != (self.granularity == "tensor") or (group_size and self.granularity != "group"):

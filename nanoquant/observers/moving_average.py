@@ -136,13 +136,9 @@ class MovingAverageAbsMaxObserver(MovingAverageMinMaxObserver):
     """
 
     def __init__(
-        self,
-        averaging_constant: float = 0.01,
-        dtype: QDType = qint8,
-        qscheme: QScheme = per_tensor_symmetric,
-        rule: AbsMaxRule = AbsMaxRule.quant_max,
-        **kwargs: Any,
-    ) -> None:
+        self, averaging_constant: float = 0.01, dtype: QDType = qint8, qscheme: QScheme = per_tensor_symmetric,
+        rule: AbsMaxRule = AbsMaxRule.quant_max, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(averaging_constant, dtype, qscheme, rule=rule, **kwargs)
 
     def extremes(self, x: Floats) -> tuple[Floats, Floats]:

@@ -27,14 +27,9 @@ class PlaceholderObserver(Observer):
     may_stay_float = True
 
     def __init__(
-        self,
-        dtype: QDType | np.dtype[Any] | type[np.floating[Any]] = np.float32,
-        custom_op_name: str = "",
-        compute_dtype: QDType | None = None,
-        quant_min: int | None = None,
-        quant_max: int | None = None,
-        **kwargs: Any,
-    ) -> None:
+        self, dtype: QDType | np.dtype[Any] | type[np.floating[Any]] = np.float32, custom_op_name: str = "",
+        compute_dtype: QDType | None = None, quant_min: int | None = None, quant_max: int | None = None, **kwargs: Any,
+    ) -> None:  # fmt: skip
         quantized = dtype if isinstance(dtype, QDType) else quint8
         super().__init__(quantized, quant_min=quant_min, quant_max=quant_max, **kwargs)
         self.float_dtype = None if isinstance(dtype, QDType) else np.dtype(dtype).name
@@ -78,15 +73,9 @@ class FixedQParamsObserver(Observer):
     zero_point: NDArray[np.int64]
 
     def __init__(
-        self,
-        scale: ArrayLike,
-        zero_point: ArrayLike,
-        dtype: QDType = quint8,
-        qscheme: Any = None,
-        quant_min: int | None = 0,
-        quant_max: int | None = 255,
-        **kwargs: Any,
-    ) -> None:
+        self, scale: ArrayLike, zero_point: ArrayLike, dtype: QDType = quint8, qscheme: Any = None,
+        quant_min: int | None = 0, quant_max: int | None = 255, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(dtype, qscheme, False, quant_min, quant_max, **kwargs)
         given = QParams(np.asarray(scale), np.asarray(zero_point), dtype, None, quant_min, quant_max)
         self.register_buffer("scale", given.scale)

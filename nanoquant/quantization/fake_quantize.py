@@ -97,13 +97,9 @@ class FakeQuantize(FakeQuantizeBase):
     resizable_buffers = frozenset({"scale", "zero_point"})
 
     def __init__(
-        self,
-        observer: type[Observer] | Partial = MovingAverageMinMaxObserver,
-        quant_min: int | None = None,
-        quant_max: int | None = None,
-        is_dynamic: bool = False,
-        **observer_kwargs: Any,
-    ) -> None:
+        self, observer: type[Observer] | Partial = MovingAverageMinMaxObserver, quant_min: int | None = None,
+        quant_max: int | None = None, is_dynamic: bool = False, **observer_kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__()
         if is_dynamic:
             observer_kwargs["is_dynamic"] = True

@@ -99,16 +99,10 @@ class LearnableFakeQuantize(FakeQuantize):
     zero_point: Any
 
     def __init__(
-        self,
-        observer: type[Observer] = MovingAverageMinMaxObserver,
-        quant_min: int | None = 0,
-        quant_max: int | None = 255,
-        scale: float = 1.0,
-        zero_point: float = 0.0,
-        channel_len: int = -1,
-        use_grad_scaling: bool = False,
-        **observer_kwargs: Any,
-    ) -> None:
+        self, observer: type[Observer] = MovingAverageMinMaxObserver, quant_min: int | None = 0,
+        quant_max: int | None = 255, scale: float = 1.0, zero_point: float = 0.0, channel_len: int = -1,
+        use_grad_scaling: bool = False, **observer_kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(observer, quant_min, quant_max, **observer_kwargs)
         self.scale = Parameter(np.full(max(channel_len, 1), scale, np.float32))
         self.zero_point = Parameter(np.full(max(channel_len, 1), zero_point, np.float32))

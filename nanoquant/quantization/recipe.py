@@ -45,17 +45,9 @@ class QATRecipe:
     """
 
     def __init__(
-        self,
-        model: Module,
-        optimizer: Any,
-        float_epochs: int,
-        lr: float,
-        *,
-        share: float = 0.1,
-        rate: float = 0.01,
-        freeze_observers: float = 0.5,
-        freeze_bn: float = 0.75,
-    ) -> None:
+        self, model: Module, optimizer: Any, float_epochs: int, lr: float, *, share: float = 0.1, rate: float = 0.01,
+        freeze_observers: float = 0.5, freeze_bn: float = 0.75,
+    ) -> None:  # fmt: skip
         if float_epochs < 1 or not 0 < share <= 1 or not 0 < rate <= 1 or lr <= 0:
             raise ValueError(
                 f"a recipe needs epochs, a rate and shares of both in (0, 1]; got {float_epochs=}, {lr=}, {share=}, {rate=}"

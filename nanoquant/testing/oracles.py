@@ -99,17 +99,9 @@ def matmul(x: NDArray[Any], x_zero: int, w: NDArray[Any], w_zero: NDArray[Any]) 
 
 
 def convolve(
-    x: NDArray[Any],
-    x_zero: int,
-    w: NDArray[Any],
-    w_zero: NDArray[Any],
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    groups: int,
-    transposed: bool = False,
-    output_padding: Any = 0,
-) -> NDArray[Any]:
+    x: NDArray[Any], x_zero: int, w: NDArray[Any], w_zero: NDArray[Any], stride: Any, padding: Any, dilation: Any,
+    groups: int, transposed: bool = False, output_padding: Any = 0,
+) -> NDArray[Any]:  # fmt: skip
     """Accumulators by the definition, in Python integers. x: (batch, *size, channels); w: (outputs, inputs, *kernel).
 
     Input i meets output o at tap k where i = o * stride + k * dilation - padding; transposed, where

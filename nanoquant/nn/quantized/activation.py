@@ -55,13 +55,9 @@ def leaky_relu(
 
 
 def elu(
-    self: QTensor,
-    output_scale: float,
-    output_zero_point: int,
-    alpha: float = 1.0,
-    scale: float = 1.0,
+    self: QTensor, output_scale: float, output_zero_point: int, alpha: float = 1.0, scale: float = 1.0,
     input_scale: float = 1.0,
-) -> QTensor:
+) -> QTensor:  # fmt: skip
     """y = scale * x, below zero scale * alpha * (e^(input_scale * x) - 1)."""
     numbers = float(alpha), float(scale), float(input_scale)
     return _table("elu", self, tables.elu, output_scale, output_zero_point, *numbers)

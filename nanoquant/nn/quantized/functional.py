@@ -106,13 +106,8 @@ upsample = interpolate
 
 
 def max_pool1d(
-    input: QTensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-) -> QTensor:
+    input: QTensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+) -> QTensor:  # fmt: skip
     """The maximum of windows over signals (batch, channels, length); the scale stays."""
     x = check_input("max_pool1d", input)
     check_axes("max_pool1d", x, "(batch, channels, length)", 3)

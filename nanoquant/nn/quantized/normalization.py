@@ -64,14 +64,9 @@ batch_norm3d, batch_norm3d_relu = (_batch_norm(f"batch_norm3d{end}", (5,), bool(
 
 
 def layer_norm(
-    input: QTensor,
-    normalized_shape: Sequence[int],
-    weight: Any,
-    bias: Any,
-    eps: float,
-    output_scale: float,
+    input: QTensor, normalized_shape: Sequence[int], weight: Any, bias: Any, eps: float, output_scale: float,
     output_zero_point: int,
-) -> QTensor:
+) -> QTensor:  # fmt: skip
     """y = (x - mean) / sqrt(variance + eps) * weight + bias over the last axes, whose sizes are normalized_shape.
 
     weight, bias: of normalized_shape, or None for ones and zeros. Source: `kernels.pointwise.layer_norm`.

@@ -38,14 +38,9 @@ _BY_DTYPE: dict[Any, tuple[Mapping, QConfig]] = {
 
 
 def quantize_dynamic(
-    model: Module,
-    qconfig_spec: Spec | None = None,
-    dtype: QDType | np.dtype[Any] | type[np.float16] = qint8,
-    mapping: Mapping | None = None,
-    inplace: bool = False,
-    *,
-    per_row: bool = False,
-) -> Module:
+    model: Module, qconfig_spec: Spec | None = None, dtype: QDType | np.dtype[Any] | type[np.float16] = qint8,
+    mapping: Mapping | None = None, inplace: bool = False, *, per_row: bool = False,
+) -> Module:  # fmt: skip
     """Exchanges layers for twins with quantized weights; no calibration, no stubs.
 
     qconfig_spec: types or paths of the modules to exchange, as a set, as a dict to qconfigs (None: not this one), or a
