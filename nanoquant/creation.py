@@ -65,10 +65,10 @@ def randn(*size: Size, dtype: Any = np.float32, requires_grad: bool = False) -> 
     return Tensor(generator().standard_normal(sizes(size), dtype=dtype), requires_grad=requires_grad)
 
 
-def randint(low: int, high: Any, size: Any = None) -> Tensor:
+def randint(low: int, high: Any, size: Any = None, dtype: Any = np.int64) -> Tensor:
     """Random integers of [low, high): `randint(low, high, size)`, or `randint(high, size)` from 0 on."""
     low, high, size = (0, low, high) if size is None else (low, high, size)
-    return Tensor(np.asarray(generator().integers(low, high, size)))
+    return Tensor(np.asarray(generator().integers(low, high, size), dtype))
 
 
 def randperm(n: int) -> Tensor:

@@ -210,7 +210,8 @@ class Methods(Shaped):
     sort = says("(values, indices) in ascending or descending order along an axis; equal elements keep their order.",
         lambda self, dim=-1, descending=False: self._found(self.argsort(dim, descending), dim))  # fmt: skip
     topk = says("(values, indices) of the k greatest (or smallest) elements along an axis, in order.",
-        lambda self, k, dim=-1, largest=True: self._found(self.argsort(dim, largest).narrow(dim, 0, k), dim))  # fmt: skip
+        lambda self, k, dim=-1, largest=True, sorted=True:  # noqa: A006  (torch's name)
+        self._found(self.argsort(dim, largest).narrow(dim, 0, k), dim))  # fmt: skip
     max = says("The greatest element; along `dim`, (values, indices); with a tensor, `maximum`.",
         lambda self, dim=None, keepdim=False: self._extreme("max", dim, keepdim))  # fmt: skip
     min = says("The smallest element; along `dim`, (values, indices); with a tensor, `minimum`.",

@@ -36,6 +36,7 @@ LAYERS = [
     {"bench"},
     {"cli", "testing"},
     {"__main__", ""},
+    {"compat"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 
