@@ -28,21 +28,16 @@ def info() -> dict[str, Any]:
     """What this installation is and can do."""
     spaces = (nn, intrinsic, qat, quantized, quantized.dynamic)
     return {
-        "nanoquant": __version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "compiler": native.compiler(),
-        "machine": platform.machine(),
+        "nanoquant": __version__, "python": platform.python_version(), "numpy": np.__version__,
+        "compiler": native.compiler(), "machine": platform.machine(),
         "cpu features": ", ".join(native.cpu_features()) or "none asked for",
         "isa": native.isa_names()[native.isa_number()],
         "kernels": {name: native.isa_status(name) for name in native.isa_names()},
-        "threads": native.get_num_threads(),
-        "engines": {name: profile.name for name, profile in ENGINES.items()},
-        "engine": backend.engine,
-        "profiles": [profile.name for profile in Profile],
+        "threads": native.get_num_threads(), "engines": {name: profile.name for name, profile in ENGINES.items()},
+        "engine": backend.engine, "profiles": [profile.name for profile in Profile],
         "observers": _classes(observers, observers.Observer),
         "modules": {space.__name__.removeprefix("nanoquant."): _classes(space, Module) for space in spaces},
-    }
+    }  # fmt: skip
 
 
 def _classes(space: Any, base: type[Any]) -> list[str]:

@@ -53,7 +53,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     ),
     "quantization_aware_training": ("epoch 1", "QuantizedConvReLU2d(1, 8", "(10, 16)"),
     "dynamic_lstm": ("(rnn): DynamicQuantizedLSTM", "elapsed time (seconds)", "(3, 1, 5) True"),
-    "graph_mode": ("class 'nanoquant.nn.linear.Linear'", "add_functional.add", "DynamicQuantizedLinear(3, 3"),
+    "graph_mode": ("class 'nanoquant.nn.linear.Linear'", "same True", "add_functional.add", "DynamicQuantizedLinear(3, 3"),
     "clipping_ranges": ("HistogramObserver", "per_tensor_symmetric"),
 }
 
@@ -141,7 +141,7 @@ def test_coverage_counts_names_and_lists_what_is_missing() -> None:
 
 
 def test_images_become_tensors() -> None:
-    from nanoquant.compat.vision import CenterCrop, Compose, Lambda, Normalize, RandomHorizontalFlip, ToTensor
+    from nanoquant.compat.vision import CenterCrop, Compose, Normalize, RandomHorizontalFlip, ToTensor, Transforms
 
     image = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
     shown = Compose(
@@ -150,7 +150,7 @@ def test_images_become_tensors() -> None:
             RandomHorizontalFlip(1.0),
             ToTensor(),
             Normalize((0.5,) * 3, (0.25,) * 3),
-            Lambda(lambda x: x + 1),
+            Transforms.Lambda(lambda x: x + 1),
         ]
     )
     wanted = (np.moveaxis(image[1:5, 2:6][:, ::-1], -1, 0) / 255 - 0.5) / 0.25 + 1

@@ -297,3 +297,68 @@ def test_layers_taken_apart_come_back(tmp_path: Path, layer: Any) -> None:
     integers = nq.quantize_per_tensor(x, 0.05, 128, nq.quint8)
     given = tuple(integers for _ in given)
     assert np.array_equal(again[0](*given)[0].int_repr(), converted[0](*given)[0].int_repr())
+
+
+def lowered(model: Any, x: Any) -> Any:
+    prepared = quantization.prepare_fx(model.eval(), quantization.get_default_qconfig_mapping())
+    prepared(x)
+    return quantization.convert_fx(prepared)
+
+
+class Everything(nn.Module):
+    """Sizes, slices, functions, numbers, a parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc, self.scale = (
+            nn.Conv2d(3, 4, 3, padding=1),
+            nn.Linear(8, 3),
+            nn.Parameter(np.full(8, 1.5, np.float32)),
+        )
+
+    def forward(self, x: Any) -> Any:
+        y = nq.relu(self.conv(x)) * 0.5
+        y = nn.functional.max_pool2d(nq.cat([y, y], dim=1)[:, :, 1:-1], 2)
+        n, c, h, w = y.shape
+        y = -y.view(n, c, h * w).mean(dim=2)
+        return self.fc(y.exp() * self.scale + 1).permute(1, 0)
+
+
+def test_graphs(tmp_path: Path) -> None:
+    x = nq.randn(2, 3, 8, 8).array
+    for graph in (lowered(Everything(), x), quantization.symbolic_trace(Everything().eval())):
+        again = round_trip(graph, tmp_path)
+        assert again.code == graph.code
+        assert np.array_equal(np.asarray(again(x)), np.asarray(graph(x)))
+    graph = lowered(Everything(), x)
+    assert str(quantization.explain(round_trip(graph, tmp_path))) == str(quantization.explain(graph))
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        ["x = __import__('os')", "call_method", "relu", {"tuple": [{"node": "x"}]}, {"dict": []}],
+        ["y", "call_method", "__class__", {"tuple": [{"node": "x"}]}, {"dict": []}],
+        ["y", "call_method", "numpy", {"tuple": [{"node": "x"}]}, {"dict": []}],
+        ["y", "call_module", 'fc"](0)+self["', {"tuple": [{"node": "x"}]}, {"dict": []}],
+        ["y", "call_module", "nothing", {"tuple": [{"node": "x"}]}, {"dict": []}],
+        ["y", "call_function", {"function": "os.system"}, {"tuple": ["ls"]}, {"dict": []}],
+        ["y", "call_function", {"function": "getattr"}, {"tuple": [{"node": "x"}, "__class__"]}, {"dict": []}],
+        ["y", "call_function", {"function": "nn.functional.relu"}, {"tuple": [{"node": "z"}]}, {"dict": []}],
+        ["y", "call_method", "relu", {"tuple": [{"node": "x"}]}, {"dict": [["a=print()", 1]]}],
+        ["y", "exec", "relu", {"tuple": [{"node": "x"}]}, {"dict": []}],
+        ["y", "call_method", "relu"],
+        ["__y", "call_method", "relu", {"tuple": [{"node": "x"}]}, {"dict": []}],
+        3,
+    ],
+)
+def test_a_hostile_graph_does_not_come_to_run(tmp_path: Path, node: Any) -> None:
+    nq.save(quantization.symbolic_trace(nn.Sequential(nn.Linear(2, 2))), tmp_path / "good.nq")
+    content, arrays = file.read(tmp_path / "good.nq")
+    rows = content["module"]["attributes"]["graph"]["graph"]
+    rows[0] = {"tuple": ["x", "placeholder", "x", {"tuple": []}, {"dict": []}]}
+    rows[1:-1] = [{"tuple": node} if isinstance(node, list) else node]
+    rows[-1] = {"tuple": ["output", "output", "output", {"tuple": [{"node": "x"}]}, {"dict": []}]}
+    file.write(tmp_path / "bad.nq", content, arrays)
+    with pytest.raises(FileError, match="damaged header"):
+        nq.load(tmp_path / "bad.nq")

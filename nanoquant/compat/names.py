@@ -1,6 +1,6 @@
 """What torch has and nanoquant has no place for: devices, files by torch's names, random distributions.
 
-Before: `nanoquant`. After: `vision`.
+Before: `nanoquant.cli`. After: `vision`.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ class DataLoader(data.DataLoader):
         super().__init__(dataset, *args, **options)
 
 
-class SequentialSampler:
-    """The indices of a data set, in order."""
+class RandomSampler:
+    """The indices of a data set, shuffled each time."""
 
     def __init__(self, data_source: Any) -> None:
         self.size = len(data_source)
@@ -118,62 +118,38 @@ class SequentialSampler:
         return self.size
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(self.size))
-
-
-class RandomSampler(SequentialSampler):
-    """The indices of a data set, shuffled each time."""
-
-    def __iter__(self) -> Iterator[int]:
         return iter(generator().permutation(self.size).tolist())
 
 
 class Data:
     """torch.utils.data's further names."""
 
-    DataLoader, SequentialSampler, RandomSampler = DataLoader, SequentialSampler, RandomSampler
+    DataLoader, RandomSampler = DataLoader, RandomSampler
+    SequentialSampler = staticmethod(lambda data_source: range(len(data_source)))
 
 
 class Distribution:
-    """Random numbers. Its arguments are two numbers; `sample(shape)` draws."""
+    """Random numbers of two parameters; `sample(shape)` draws."""
+
+    draw: Any
 
     def __init__(self, first: Any, second: Any) -> None:
         self.first, self.second = float(first), float(second)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """A float32 tensor of this shape."""
-        return Tensor(np.asarray(self.draw(tuple(sample_shape)), np.float32))
-
-    def draw(self, shape: tuple[int, ...]) -> Any:
-        """In float64."""
-        raise NotImplementedError
+        return Tensor(np.asarray(self.draw(self.first, self.second, tuple(sample_shape)), np.float32))
 
 
-class Normal(Distribution):
-    """Normal(mean, standard deviation)."""
-
-    def draw(self, shape: tuple[int, ...]) -> Any:
-        """See `Distribution`."""
-        return generator().normal(self.first, self.second, shape)
-
-
-class Uniform(Distribution):
-    """Uniform(low, high)."""
-
-    def draw(self, shape: tuple[int, ...]) -> Any:
-        """See `Distribution`."""
-        return generator().uniform(self.first, self.second, shape)
-
-
-class Pareto(Distribution):
-    """Pareto(scale, alpha): scale u^(-1 / alpha) for uniform u in (0, 1]."""
-
-    def draw(self, shape: tuple[int, ...]) -> Any:
-        """See `Distribution`."""
-        return self.first * (1 - generator().random(shape)) ** (-1 / self.second)
+def _distribution(name: str, doc: str, draw: Any) -> type[Distribution]:
+    return type(name, (Distribution,), {"__doc__": doc, "draw": staticmethod(draw)})
 
 
 class Distributions:
     """torch.distributions."""
 
-    Normal, Uniform, Pareto = Normal, Uniform, Pareto
+    Normal = _distribution("Normal", "Mean, standard deviation.", lambda m, s, shape: generator().normal(m, s, shape))
+    Uniform = _distribution("Uniform", "Low, high.", lambda low, high, shape: generator().uniform(low, high, shape))
+    Pareto = _distribution(
+        "Pareto", "Scale, alpha.", lambda s, alpha, shape: s * (1 - generator().random(shape)) ** (-1 / alpha)
+    )

@@ -54,16 +54,6 @@ class Normalize:
         return Tensor((x.array - self.mean) / self.std)
 
 
-class Lambda:
-    """A function of the caller's."""
-
-    def __init__(self, lambd: Callable[[Any], Any]) -> None:
-        self.function = lambd
-
-    def __call__(self, image: Any) -> Any:
-        return self.function(image)
-
-
 class RandomHorizontalFlip:
     """Left and right exchanged, with probability p."""
 
@@ -107,7 +97,8 @@ class CenterCrop(RandomCrop):
 class Transforms:
     """torchvision.transforms."""
 
-    Compose, ToTensor, Normalize, Lambda = Compose, ToTensor, Normalize, Lambda
+    Compose, ToTensor, Normalize = Compose, ToTensor, Normalize
+    Lambda = staticmethod(lambda lambd: Compose([lambd]))
     RandomHorizontalFlip, RandomCrop, CenterCrop = RandomHorizontalFlip, RandomCrop, CenterCrop
 
 

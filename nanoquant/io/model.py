@@ -4,7 +4,7 @@ A module is written as the name of its class, its attributes that are plain valu
 children; what can be derived (packed weights) is left out, and what cannot be written (hooks, functions) is an error.
 It is read without calling any constructor: the class is looked up, never imported, so a file cannot run anything.
 
-Before: `file`. After: `nanoquant.data`.
+Before: `graph`. After: `nanoquant.data`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,13 @@ from ..module import Module
 from ..nn import intrinsic, qat, quantized
 from ..numerics import Profile
 from ..qparams import AbsMaxRule
+from ..quantization.graph.ir import Graph, Node
+from ..quantization.graph.module import GraphModule
 from ..scheme import QDTYPES, QDType, QScheme
 from . import file
 from .file import FileError
+from .graph import FUNCTIONS, graph_of, identity
+from .graph import NAMES as FUNCTION_NAMES
 
 # Classes that any file may name; a user's own are given to `load`.
 KNOWN: dict[str, type[Module]] = {
@@ -132,6 +136,15 @@ def _encode(value: Any, path: str, module: Module, name: str) -> Any:
     if type(value) in (list, tuple):
         items = [_encode(item, path, module, name) for item in value]
         return items if isinstance(value, list) else {"tuple": items}
+    if type(value) is dict:
+        return {"dict": [[key, _encode(item, path, module, name)] for key, item in value.items()]}
+    if isinstance(value, Graph):
+        rows = [(node.name, node.op, node.target, node.args, node.kwargs) for node in value.nodes]
+        return {"graph": _encode(rows, path, module, name)}
+    if isinstance(value, slice):
+        return {"slice": _encode([value.start, value.stop, value.step], path, module, name)}
+    if isinstance(value, Node) or identity(value) in FUNCTION_NAMES:
+        return {"node": value.name} if isinstance(value, Node) else {"function": FUNCTION_NAMES[identity(value)]}
     if isinstance(value, QDType):
         return {"dtype": value.name}
     if isinstance(value, QScheme | Profile | AbsMaxRule):
@@ -144,6 +157,11 @@ def _encode(value: Any, path: str, module: Module, name: str) -> Any:
 
 DECODERS: dict[str, Any] = {
     "tuple": lambda value: tuple(_decode(item) for item in value),
+    "dict": lambda value: {key: _decode(item) for key, item in value},
+    "graph": lambda value: graph_of(_decode(value)),
+    "slice": lambda value: slice(*_decode(value)),
+    "node": lambda value: Node(value, "", ""),
+    "function": lambda value: FUNCTIONS[value],
     "dtype": lambda value: QDTYPES[value],
     "qscheme": lambda value: QScheme[value],
     "profile": lambda value: Profile[value],
@@ -188,6 +206,8 @@ class _Reader:
         module._transient.update(description["transient"])
         for key, child in description["modules"].items():
             module._modules[key] = None if child is None else self.module(child)
+        if isinstance(module, GraphModule):
+            module.graph.lint(module)
         return module
 
     def _parameter(self, index: int, requires_grad: bool) -> Parameter:

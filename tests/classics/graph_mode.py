@@ -26,7 +26,7 @@ class M(nn.Module):
 qm = prepare_qat_fx(M().train(), get_default_qat_qconfig_mapping("fbgemm"), torch.randn(2, 4)); qm(torch.randn(2, 4)).sum().backward(); print(convert_fx(qm.eval()).code)
 fused = fuse_fx(nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.ReLU()).eval()); print(fused.code)
 torch.save(q.state_dict(), 'fx.pth'); q.load_state_dict(torch.load('fx.pth'))
-s = torch.jit.trace(q, example)
+s = torch.jit.trace(q, example); torch.jit.save(s, 'fx.pt'); print('same', torch.equal(torch.jit.load('fx.pt')(*example), q(*example)))
 def calibrate(model, data_loader):
     model.eval()
     with torch.no_grad():

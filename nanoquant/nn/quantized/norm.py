@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from ...errors import ModuleError
 from ...kernels import tables
-from ...module import Module
 from ...qtensor import QTensor
 from .. import activation, norm
 from ..intrinsic import Fused
+from ..linear import Identity
 from . import normalization as ops
-from .activation import by_table, relu6
+from .activation import by_table
 from .on_grid import OnGrid, output_qparams
 
 Function = Callable[[Any, QTensor, float, int], QTensor]  # (layer, x, output scale, output zero point)
@@ -141,29 +141,10 @@ def _flat(array: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
     return None if array is None else array.reshape(-1)
 
 
-class ReLU6(Module):
-    """min(max(x, 0), 6), on the integers; the scale stays."""
-
-    @classmethod
-    def from_float(cls, module: Any) -> ReLU6:
-        """From `nn.ReLU6`."""
-        del module
-        return cls()
-
-    def forward(self, x: Any) -> QTensor:
-        """See the class."""
-        return relu6(x)
+def _stateless(name: str, kind: type[Any], doc: str) -> type[Any]:
+    body = {"from_float": classmethod(lambda cls, module: cls()), "__doc__": doc, "__module__": __name__}
+    return type(name, (kind,), body)
 
 
-class Dropout(Module):
-    """Nothing: a quantized network does not train."""
-
-    @classmethod
-    def from_float(cls, module: Any) -> Dropout:
-        """From `nn.Dropout`."""
-        del module
-        return cls()
-
-    def forward(self, x: Any) -> Any:
-        """x."""
-        return x
+ReLU6 = _stateless("ReLU6", activation.ReLU6, "min(max(x, 0), 6), on the integers; the scale stays.")
+Dropout = _stateless("Dropout", Identity, "Nothing: a quantized network does not train.")

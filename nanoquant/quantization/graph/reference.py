@@ -48,17 +48,9 @@ class Reference(Module):
         steps = weights.reshape(len(weights), -1).T.astype(np.int64) - w.zero_point
         magnitude = np.abs(steps).sum(axis=0)
         epilogue = bind(
-            layer.profile,
-            float(q.qparams.scale),
-            w.scale,
-            w.bias,
-            magnitude,
-            float(y.scale),
-            int(y.zero_point),
-            y.limits[0],
-            y.limits[1],
-            layer.relu,
-        )
+            layer.profile, float(q.qparams.scale), w.scale, w.bias, magnitude, float(y.scale), int(y.zero_point), y.limits[0],
+            y.limits[1], layer.relu,
+        )  # fmt: skip
         geometry = {name: getattr(w, name) for name in _GEOMETRY} if image else {}
         out = reference.conv(values, int(q.qparams.zero_point), weights, w.zero_point, epilogue, **geometry)
         out = np.moveaxis(out, -1, 1) if image else out.reshape(*q.shape[:-1], -1)
