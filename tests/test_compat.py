@@ -53,7 +53,12 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     ),
     "quantization_aware_training": ("epoch 1", "QuantizedConvReLU2d(1, 8", "(10, 16)"),
     "dynamic_lstm": ("(rnn): DynamicQuantizedLSTM", "elapsed time (seconds)", "(3, 1, 5) True"),
-    "graph_mode": ("class 'nanoquant.nn.linear.Linear'", "same True", "add_functional.add", "DynamicQuantizedLinear(3, 3"),
+    "graph_mode": (
+        "class 'nanoquant.nn.linear.Linear'",
+        "same True",
+        "add_functional.add",
+        "DynamicQuantizedLinear(3, 3",
+    ),
     "clipping_ranges": ("HistogramObserver", "per_tensor_symmetric"),
 }
 

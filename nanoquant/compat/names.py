@@ -18,6 +18,8 @@ from .. import data, io
 from ..autograd.tensor import Tensor
 from ..io.file import MAGIC
 from ..module import Module
+from ..observers import Observer
+from ..quantization import QConfig, mappings
 from ..seed import generator
 
 
@@ -68,7 +70,17 @@ class Torch:
     rand, randn, randint, randperm = map(_anywhere, (c.rand, c.randn, c.randint, c.randperm))
     arange, linspace, eye = map(_anywhere, (c.arange, c.linspace, c.eye))
     set_printoptions = use_deterministic_algorithms = staticmethod(_nothing)
+    finfo, iinfo, FloatTensor = np.finfo, np.iinfo, tensor
     Size, contiguous_format, channels_last, strided = tuple, "contiguous", "channels_last", "strided"
+
+
+class Quantization:
+    """torch.quantization's older names."""
+
+    QConfigDynamic, ObserverBase = QConfig, Observer
+    get_default_static_quant_module_mappings = staticmethod(lambda: dict(mappings.STATIC))
+    get_default_qat_module_mappings = staticmethod(lambda: dict(mappings.QAT))
+    get_default_dynamic_quant_module_mappings = staticmethod(lambda: dict(mappings.DYNAMIC_UNASKED))
 
 
 class Cuda:
