@@ -2,7 +2,7 @@
 
     hooks around every layer without children    start --> layer --> stop         median over rounds
     the same around a functional's methods       start --> add, mul, cat --> stop
-    the whole network, without hooks             start --------------------> stop
+    the whole network, without hooks, in turn    start --------------------> stop
     what is left between the two                 Python between layers: reshapes, the forward functions themselves
 
 Before: `nanoquant.quantization`. After: `compare`.
@@ -136,17 +136,19 @@ def profile(model: Module, x: Any, rounds: int = 20, peak_gops: float = 0.0) -> 
     }
     inside = [path for path in parts if any(path.startswith(other + ".") for other in parts if other)]
     watched = {path: module for path, module in parts.items() if path not in inside}
-    handles = [handle for path, module in watched.items() for handle in _watch(path, module, times, work)]
+    wholes: list[float] = []
     with no_grad():
-        try:
-            for _ in range(rounds + 1):
+        for _ in range(rounds + 1):
+            handles = [handle for path, module in watched.items() for handle in _watch(path, module, times, work)]
+            try:
                 for taken in times.values():
                     taken.append(0.0)
                 model(x)
-        finally:
-            for handle in handles:
-                handle.remove()
-        whole = median_seconds([model], x, rounds)[0]
+            finally:
+                for handle in handles:
+                    handle.remove()
+            wholes += median_seconds([model], x, 1)
+    whole = float(np.median(wholes[1:]))
     layers = [
         LayerProfile(path, type(watched[path]).__name__, float(np.median(taken[1:])), work[path], _bytes(watched[path]))
         for path, taken in times.items()
