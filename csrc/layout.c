@@ -52,6 +52,16 @@ INLINE void move_bytes(const uint8_t *x, int64_t columns, uint8_t *y, const int6
             y[c * rows + r] = x[r * columns + c];
 }
 
+/* Eight pixels of three colours: byte k of the 24 is colour k % 3 of pixel k / 3. */
+INLINE void move_colours(const uint8_t *x, int64_t columns, uint8_t *y) {
+    uint64_t line[3], out[3] = {0, 0, 0};
+    UNROLL for (int i = 0; i < 3; i++)
+        memcpy(&line[i], x + i * columns, TILE);
+    UNROLL for (int k = 0; k < 3 * TILE; k++)
+        out[k / TILE] |= (line[k % 3] >> 8 * (k / 3) & 0xFF) << 8 * (k % TILE);
+    memcpy(y, out, sizeof out);
+}
+
 static void run_item(void *context, int64_t item) {
     const pass p = *(const pass *)context;
     const int64_t image = item / p.pieces, first = item % p.pieces * ITEM_COLUMNS;
@@ -59,10 +69,8 @@ static void run_item(void *context, int64_t item) {
     const uint8_t *x = p.x + image * p.rows * p.columns;
     uint8_t *y = p.y + image * p.rows * p.columns;
     int64_t c = first;
-    if (p.rows == 3) {                   /* an image of three colours: the inner loop is unrolled */
-        move_bytes(x, p.columns, y, 0, 3, first, end);
-        return;
-    }
+    for (; p.rows == 3 && c + TILE <= end; c += TILE)
+        move_colours(x + c, p.columns, y + 3 * c);
     for (; c + TILE <= end; c += TILE) {
         for (int64_t r = 0; r < tiles_end; r += TILE)
             move_tile(x + r * p.columns + c, p.columns, y + c * p.rows + r, p.rows);
