@@ -11,6 +11,7 @@ import pytest
 
 import nanoquant as nq
 from nanoquant import QParams, QTensor, nn
+from nanoquant.kernels.elementwise import swap_axes
 
 
 def image() -> QTensor:
@@ -158,3 +159,13 @@ def test_clamps_are_those_of_the_ends_integers(dtype: Any) -> None:
         assert got.qparams is q.qparams
     with pytest.raises(ValueError, match="clamp: give min, max or both"):
         q.clamp()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7, 8, 9, 16])
+def test_channels_move_to_their_place(channels: int) -> None:
+    g = np.random.default_rng(channels)
+    for pixels in (0, 1, 7, 8, 9, 31, 511, 512, 513, 1031, 88_000):
+        x = g.integers(0, 256, (2, channels, pixels)).astype(np.uint8)
+        y = swap_axes(x)
+        assert np.array_equal(y, x.transpose(0, 2, 1))
+        assert np.array_equal(swap_axes(y), x)
