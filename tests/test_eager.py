@@ -385,19 +385,19 @@ class Twice(nn.Module):
 
 
 class ObservedTwice(Twice):
+    """What it is while it is observed."""
+
     @classmethod
-    def from_float(cls, module: Any) -> Any:
+    def taking(cls, module: Any) -> Any:
         twin = cls()
         twin.fc = module.fc
         return twin
 
+    from_float = from_observed = taking
 
-class QuantizedTwice(Twice):
-    @classmethod
-    def from_observed(cls, module: Any) -> Any:
-        twin = cls()
-        twin.fc = module.fc
-        return twin
+
+class QuantizedTwice(ObservedTwice):
+    """What it is in integers."""
 
 
 def test_custom_modules_become_what_their_classes_make_of_them() -> None:
