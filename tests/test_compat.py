@@ -101,6 +101,10 @@ def test_the_quantized_network_is_as_good_and_smaller(mnist: Path) -> None:
             "import torch\ntorch.quantization.MinMaxObserver.with_args(qscheme=torch.qint8)",
             "got the dtype nanoquant.qint8: did you mean dtype=?",
         ),
+        (
+            "import torch\ntorch.nn.Sequential(torch.nn.ReLU())[[0]]",
+            "takes a number or a slice, m[1] or m[1:3]; got m[[0]]",
+        ),
         ("import torch\ntorch.zeros(2, device='cuda')", "'cuda'"),
         (
             "from torchvision.transforms import RandomCrop\nimport numpy\nRandomCrop(9)(numpy.zeros((8, 8)))",

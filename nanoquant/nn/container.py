@@ -9,6 +9,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, MutableSequence
 from typing import Any
 
+import numpy as np
+
 from ..autograd.parameter import Parameter
 from ..module import Module
 
@@ -32,6 +34,8 @@ class _List(Module, MutableSequence[Any]):
         return iter(self.__dict__[self.table].values())
 
     def __getitem__(self, index: Any) -> Any:
+        if not isinstance(index, int | np.integer | slice):
+            raise TypeError(f"{type(self).__name__} takes a number or a slice, m[1] or m[1:3]; got m[{index!r}]")
         parts = list(self)[index]
         return type(self)(parts) if isinstance(index, slice) else parts
 

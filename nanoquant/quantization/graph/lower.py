@@ -61,11 +61,7 @@ def needless_pairs(gm: GraphModule) -> list[tuple[Node, Node]]:
             continue
         source = _grid(gm, back.args[0]) if isinstance(gm.get_submodule(back.target), DeQuantize) else None
         own = layer.output()
-        if source is not None and (source.scale, source.zero_point, source.dtype) == (
-            own.scale,
-            own.zero_point,
-            own.dtype,
-        ):
+        if source is not None and all(getattr(source, n) == getattr(own, n) for n in ("scale", "zero_point", "dtype")):
             pairs.append((back, node))
     return pairs
 
