@@ -123,8 +123,9 @@ def test_arguments_and_neighbours_are_the_scripts(tmp_path: Path) -> None:
     text = """
 import sys, beside, torch, torch.nn.intrinsic.qat as nniqat, torch.quantization.quantize_fx as fx
 import torch.quantization.quantize
+from torch.quantization.observer import *
 from torch.ao.quantization.observer import MinMaxObserver
-assert torch.quantization.MinMaxObserver is MinMaxObserver and callable(torch.quantization.quantize)
+assert HistogramObserver() and torch.quantization.MinMaxObserver is MinMaxObserver and callable(torch.quantization.quantize)
 torch.backends.cudnn.benchmark = True
 torch.backends.quantized.engine = "qnnpack"
 assert sorted(beside.RandomSampler(range(9))) == list(beside.SequentialSampler(range(9)))

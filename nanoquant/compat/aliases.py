@@ -76,6 +76,8 @@ class Alias(ModuleType):
         self.__path__: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
+        if name == "__all__":
+            return dir(self)
         found = next((getattr(source, name) for source in ALIASES[self.__name__] if hasattr(source, name)), self)
         below = f"{self.__name__}.{name}"
         if below in ALIASES and (found is self or isinstance(found, ModuleType)):
