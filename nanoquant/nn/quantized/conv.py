@@ -112,20 +112,10 @@ Conv1d, Conv3d = (
     _layer(f"Conv{n}d", (_Conv,), f"`Conv2d` over (batch, in_channels, {AXES[n]}).", axes=n) for n in (1, 3)
 )
 ConvReLU1d, ConvReLU2d, ConvReLU3d = (
-    _layer(
-        f"ConvReLU{n}d",
-        (conv,),
-        f"`Conv{n}d` and ReLU in one: the lower limit of the output is its zero point.",
-        relu=True,
-    )
+    _layer(f"ConvReLU{n}d", (conv,), f"`Conv{n}d` and ReLU in one: the lower limit of the output is its zero point.", relu=True)
     for n, conv in enumerate((Conv1d, Conv2d, Conv3d), 1)
-)
+)  # fmt: skip
 ConvTranspose1d, ConvTranspose2d, ConvTranspose3d = (
-    _layer(
-        f"ConvTranspose{n}d",
-        (TransposedWeights, _Conv),
-        f"`nn.ConvTranspose{n}d` from integers to integers.",
-        axes=n,
-    )
+    _layer(f"ConvTranspose{n}d", (TransposedWeights, _Conv), f"`nn.ConvTranspose{n}d` from integers to integers.", axes=n)
     for n in (1, 2, 3)
-)
+)  # fmt: skip

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ...autograd.tensor import Tensor
 from ...functions import cat, matmul
 from ...module import Module
 from ...observers import NotCalibratedError
+from ...qparams import QParams
 from ...qtensor import QTensor, quantize
 from ..layer import take_float
 from ..linear import Identity
@@ -106,26 +108,40 @@ class QScalarFunctional(OnGrid):
         and the steps become so much larger that the other end still means what it would.
         """
         q = self.take(x)
-        grid, (low, high) = q.qparams, q.qparams.limits
-        zero_point = int(grid.zero_point) - int(np.rint(np.float32(y) / grid.scale))
-        if low <= zero_point <= high:
-            return QTensor(q.values, replace(grid, zero_point=np.asarray(zero_point)), q.origin)
-        end, steps = (low, high - zero_point) if zero_point < low else (high, zero_point - low)
-        wider = np.asarray(float(grid.scale) * steps / (high - low), np.float32)
-        meant = (q.values.astype(np.int64) - zero_point).astype(np.float32) * grid.scale
-        return quantize(meant, replace(grid, scale=wider, zero_point=np.asarray(end)))
+        grid, zero_point = _moved(q.qparams, float(y))
+        if grid.scale == q.qparams.scale:
+            return QTensor(q.values, grid, q.origin)
+        return quantize((q.values.astype(np.int64) - zero_point).astype(np.float32) * q.qparams.scale, grid)
 
     def mul_scalar(self, x: Any, y: float) -> QTensor:
         """x y for a number y: the same integers with another scale; mirrored, if y is negative; zeros, if it is zero."""
         q = self.take(x)
-        grid, (low, high) = q.qparams, q.qparams.limits
-        scale, zero_point, values = np.asarray(grid.scale * np.float32(abs(y))), grid.zero_point, q.values
+        values = q.values * (y != 0)
         if y < 0:
-            zero_point = np.asarray(low + high - grid.zero_point)
-            values = (low + high - values.astype(np.int16)).astype(values.dtype)
-        elif y == 0:
-            scale, zero_point, values = np.ones((), np.float32), np.asarray(0), np.zeros_like(values)
-        return QTensor(values, replace(grid, scale=scale, zero_point=zero_point), q.origin)
+            values = (sum(q.qparams.limits) - values.astype(np.int16)).astype(values.dtype)
+        return QTensor(values, _scaled(q.qparams, float(y)), q.origin)
+
+
+# Of equal grids and numbers, QParams are one object, by which layers find what they have run before.
+@lru_cache(maxsize=256)
+def _moved(grid: QParams, y: float) -> tuple[QParams, int]:
+    """The grid of sums with a number, and the zero point that it would have if it could."""
+    low, high = grid.limits
+    zero_point = int(grid.zero_point) - int(np.rint(np.float32(y) / grid.scale))
+    if low <= zero_point <= high:
+        return replace(grid, zero_point=np.asarray(zero_point)), zero_point
+    end, steps = (low, high - zero_point) if zero_point < low else (high, zero_point - low)
+    wider = np.asarray(float(grid.scale) * steps / (high - low), np.float32)
+    return replace(grid, scale=wider, zero_point=np.asarray(end)), zero_point
+
+
+@lru_cache(maxsize=256)
+def _scaled(grid: QParams, y: float) -> QParams:
+    """The grid of products with a number."""
+    if y == 0:
+        return replace(grid, scale=np.ones((), np.float32), zero_point=np.asarray(0))
+    zero_point = grid.zero_point if y > 0 else np.asarray(sum(grid.limits) - grid.zero_point)
+    return replace(grid, scale=np.asarray(grid.scale * np.float32(abs(y))), zero_point=zero_point)
 
 
 class QFunctional(QScalarFunctional):
