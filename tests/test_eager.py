@@ -331,6 +331,13 @@ def test_prepare_and_convert_leave_the_original_alone() -> None:
     assert quantization.prepare(net, inplace=True) is net
 
 
+@pytest.mark.parametrize("dtype", [nq.quint8, nq.quint4, nq.qint32])
+def test_a_stub_quantizes_to_every_width(dtype: Any) -> None:
+    layer = nn.quantized.Quantize(0.5, 1, dtype)
+    assert layer([1.0, 2.0]).int_repr().tolist() == [3, 5]
+    assert str(layer) == f"Quantize({dtype.name}: scale=0.5, zp=1)"
+
+
 def test_users_hooks_survive() -> None:
     model = nn.Sequential(QuantStub(), nn.Linear(3, 4), DeQuantStub()).eval()
     seen: list[Any] = []

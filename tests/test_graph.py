@@ -651,6 +651,16 @@ def test_modules_that_are_not_traced() -> None:
         prepare_fx(Outer(Branch()).eval(), get_default_qconfig_mapping(), None, {"non_traceable": []})
 
 
+def test_a_module_may_be_called_by_names_alone() -> None:
+    class Named(Outer):
+        def forward(self, x: Any) -> Any:
+            return self.last(self.inner(x=self.first(x)))
+
+    config = PrepareCustomConfig().set_non_traceable_module_classes([Branch])
+    lowered = quantized(Named(Branch()), data(4, 2), prepare_custom_config=config)
+    assert lowered(data(4, 2)).shape == (4, 2)
+
+
 def test_standalone_modules_are_quantized_by_themselves() -> None:
     x = data(4, 2)
     inner = nn.Sequential(nn.Linear(2, 2), nn.ReLU())

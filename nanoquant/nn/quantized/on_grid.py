@@ -23,6 +23,7 @@ class OnGrid(Module):
     """
 
     derived = frozenset({"_output"})
+    only_bytes = True
     _output: QParams | None
 
     def register_output(self) -> None:
@@ -33,7 +34,7 @@ class OnGrid(Module):
 
     def set_output(self, qparams: QParams) -> None:
         """Says what the output's integers mean."""
-        if qparams.axis is not None or qparams.dtype.bits != 8:
+        if qparams.axis is not None or (self.only_bytes and qparams.dtype.bits != 8):
             raise ModuleError(self, f"the output must be 8-bit with one scale; got {qparams!r}")
         self.scale, self.zero_point = qparams.scale, qparams.zero_point
         self.dtype, (self.quant_min, self.quant_max) = qparams.dtype, qparams.limits

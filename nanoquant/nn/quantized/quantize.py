@@ -26,16 +26,15 @@ class Quantize(OnGrid):
     tensor([1.], size=(1,), dtype=quint8, per_tensor_affine, scale=0.5, zero_point=10)
     """
 
+    only_bytes = False
+
     def __init__(
         self, scale: float, zero_point: int, dtype: QDType = quint8, quant_min: int | None = None, quant_max: int | None = None
     ) -> None:  # fmt: skip
         super().__init__()
         self.register_output()
-        self.set_output(
-            QParams(
-                np.asarray(scale).reshape(()), np.asarray(zero_point).reshape(()), dtype, None, quant_min, quant_max
-            )
-        )
+        step, offset = np.asarray(scale).reshape(()), np.asarray(zero_point).reshape(())
+        self.set_output(QParams(step, offset, dtype, None, quant_min, quant_max))
 
     @classmethod
     def from_float(cls, module: Any) -> Quantize:
@@ -52,7 +51,7 @@ class Quantize(OnGrid):
 
     def extra_repr(self) -> str:
         """What the integers mean."""
-        return f"{self.dtype.name}: scale={float(self.scale):.6g}, zp={int(self.zero_point)}"
+        return self.grid_repr().removeprefix("out=")
 
 
 class DeQuantize(Module):

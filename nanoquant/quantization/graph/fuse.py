@@ -58,13 +58,13 @@ def _separate_relus(gm: GraphModule) -> None:
 
 def _chain(gm: GraphModule, node: Node, length: int) -> list[Node]:
     """The node and those behind it, if each feeds the next alone, and each layer is called once; else nothing."""
-    chain, called = [node], [id(gm.get_submodule(n.target)) for n in walk(gm.graph, "call_module")]
+    chain = [node]
     while len(chain) < length:
         users = gm.graph.users(chain[-1])
         if len(users) != 1 or users[0].op != "call_module":
             return []
         chain.append(users[0])
-    once = all(called.count(id(gm.get_submodule(part.target))) == 1 for part in chain)
+    once = all(gm.calls(gm.get_submodule(part.target)) == 1 for part in chain)
     return chain if once and node in gm.graph.nodes else []
 
 

@@ -22,7 +22,6 @@ from .module import GraphModule
 
 def lower(gm: GraphModule, observed_to_quantized: dict[type[Any], type[Any]], remove_qconfig: bool) -> GraphModule:
     """A copy in integers."""
-
     custom = {"observed_to_quantized_custom_module_class": observed_to_quantized}
     lowered = convert(gm, remove_qconfig=False, convert_custom_config_dict=custom)
     for part in [m for m in lowered.modules() if isinstance(m, GraphModule)]:
@@ -38,12 +37,10 @@ def lower(gm: GraphModule, observed_to_quantized: dict[type[Any], type[Any]], re
 
 def _clip(gm: GraphModule) -> None:
     """Gives a layer with weights the limits of the ReLU6 that alone takes what it puts out, and removes that."""
-    called = [id(gm.get_submodule(node.target)) for node in walk(gm.graph, "call_module")]
-    for node in walk(gm.graph, "call_module"):
-        source = node.args[0]
+    for node in [n for n in walk(gm.graph, "call_module") if type(gm.get_submodule(n.target)) is ReLU6]:
+        source = node.inputs[0]
         layer = gm.get_submodule(source.target) if source.op == "call_module" else None
-        alone = gm.graph.users(source) == [node] and called.count(id(layer)) == 1
-        if not alone or type(gm.get_submodule(node.target)) is not ReLU6 or not isinstance(layer, Static):
+        if not isinstance(layer, Static) or gm.graph.users(source) != [node] or gm.calls(layer) != 1:
             continue
         if quantize_as(6.0, layer.output()) >= 0:  # QParams have no grid whose last integer is negative
             layer.relu = True

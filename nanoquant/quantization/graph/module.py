@@ -75,6 +75,10 @@ class GraphModule(Module):
         part = operator.attrgetter(owner.target)(self) if isinstance(owner, Node) and owner.op == "get_attr" else None
         return str(owner.target) if owner is not None and isinstance(part, Module) else ""
 
+    def calls(self, layer: Module) -> int:
+        """How many nodes call a layer."""
+        return sum(self.get_submodule(node.target) is layer for node in walk(self.graph, "call_module"))
+
     def recompile(self) -> None:
         """Checks the graph, and forgets the `forward` that was made of what it was before."""
         self.graph.lint(self)
@@ -131,7 +135,8 @@ class GraphModule(Module):
 
         source, names = self.graph.source(known)  # line by line what `code` shows
         place = f"<forward of {self.class_name} {id(self)}>"
-        linecache.cache[place] = len(self.code), None, self.code.splitlines(keepends=True), place
+        shown = self.code
+        linecache.cache[place] = len(shown), None, shown.splitlines(keepends=True), place
         space.update(names)
         exec(compile(source, place, "exec"), space)
         return space["forward"], list(found.values())
