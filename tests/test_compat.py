@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from processes import run_python
 
 from nanoquant import compat
 from nanoquant.compat.aliases import ALIASES, MISSING
@@ -20,10 +19,8 @@ CLASSICS = Path(__file__).parent / "classics"
 
 
 def run(script: str | Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", "-m", "nanoquant.compat", str(script), *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=folder, env={**os.environ, "MPLCONFIGDIR": str(folder)}
-    )
+    given = "-W", "error", "-m", "nanoquant.compat", str(script), *arguments
+    return run_python(*given, check=False, folder=folder, MPLCONFIGDIR=str(folder))
 
 
 def run_text(text: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -138,7 +135,7 @@ print(sys.argv, nniqat.freeze_bn_stats.__name__, fx.prepare_fx.__name__, __name_
 """
     done = run_text(text, tmp_path, "--epochs", "3")
     assert done.stdout == "['script.py', '--epochs', '3'] freeze_bn_stats prepare_fx __main__\n", done.stderr
-    done = subprocess.run([sys.executable, "-m", "nanoquant.compat"], capture_output=True, text=True)
+    done = run_python("-m", "nanoquant.compat", check=False)
     assert "usage: python -m nanoquant.compat script.py" in done.stderr
 
 

@@ -108,9 +108,9 @@ def test_every_operation_gives_the_recorded_integers(name: str) -> None:
 @pytest.mark.filterwarnings("ignore")  # torch's
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_operation_gives_torchs_integers_live(name: str) -> None:
-    pytest.importorskip("torch", reason="torch is not installed; graph.npz holds what it computed")
+    torch = pytest.importorskip("torch", reason="torch is not installed; graph.npz holds what it computed")
     build, shape = NETWORKS[name]
-    check(build(nq), build(__import__("torch")), np.random.default_rng(2).standard_normal(shape).astype(np.float32))
+    check(build(nq), build(torch), np.random.default_rng(2).standard_normal(shape).astype(np.float32))
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's

@@ -34,7 +34,7 @@ def _nothing(*_: Any, **__: Any) -> None:
 def _classes(kind: type[Module] = Module) -> list[type[Module]]:
     """The classes of modules that scripts have defined."""
     below = [found for child in kind.__subclasses__() for found in _classes(child)]
-    return [*below] if kind.__module__.startswith("nanoquant.") else [kind, *below]
+    return below if kind.__module__.startswith("nanoquant.") else [kind, *below]
 
 
 def save(what: Any, path: str | Path, **_: Any) -> None:

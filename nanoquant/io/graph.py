@@ -7,24 +7,16 @@ from __future__ import annotations
 
 import keyword
 import operator
-from functools import partial
-from types import FunctionType
 from typing import Any
 
-from .. import creation, functions
 from ..autograd.tensor import Tensor
-from ..nn import functional
 from ..nn.quantized.functionals import METHODS
 from ..qtensor import QTensor
 from ..quantization.graph.ir import SYMBOLS, Graph, Node, map_nodes
+from ..quantization.graph.trace import public_functions
 
 FUNCTIONS: dict[str, Any] = {f"operator.{name}": getattr(operator, name) for name in (*SYMBOLS, "getitem", "neg")}
-FUNCTIONS |= {"getattr": getattr} | {
-    f"{space.__name__.removeprefix('nanoquant.')}.{name}": function
-    for space in (functional, creation, functions)
-    for name, function in vars(space).items()
-    if name[0] != "_" and isinstance(function, FunctionType | partial)
-}
+FUNCTIONS |= {"getattr": getattr} | public_functions()
 
 
 def identity(function: Any) -> Any:

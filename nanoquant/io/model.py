@@ -143,8 +143,10 @@ def _encode(value: Any, path: str, module: Module, name: str) -> Any:
         return {"graph": _encode(rows, path, module, name)}
     if isinstance(value, slice):
         return {"slice": _encode([value.start, value.stop, value.step], path, module, name)}
-    if isinstance(value, Node) or identity(value) in FUNCTION_NAMES:
-        return {"node": value.name} if isinstance(value, Node) else {"function": FUNCTION_NAMES[identity(value)]}
+    if isinstance(value, Node):
+        return {"node": value.name}
+    if identity(value) in FUNCTION_NAMES:
+        return {"function": FUNCTION_NAMES[identity(value)]}
     if isinstance(value, QDType):
         return {"dtype": value.name}
     if isinstance(value, QScheme | Profile | AbsMaxRule):

@@ -126,10 +126,8 @@ def save_weights(state: Mapping[str, Any], path: str | Path) -> None:
     names = {np.dtype(code): name for name, code in SAFETENSORS.items() if code != BFLOAT16}
     header: dict[str, Any] = {}
     stored, end = [b""], 0
-    for key, value in sorted(
-        state.items(), key=lambda item: (-np.asarray(item[1]).itemsize, item[0])
-    ):  # so all are aligned
-        array = np.asarray(value)
+    arrays = {key: np.asarray(value) for key, value in state.items()}
+    for key, array in sorted(arrays.items(), key=lambda item: (-item[1].itemsize, item[0])):  # so that all are aligned
         dtype = array.dtype.newbyteorder("<")
         if dtype not in names or key == "__metadata__":
             raise TypeError(f"a .safetensors file holds {', '.join(names.values())}; got {key!r}, of {array.dtype}")

@@ -33,18 +33,21 @@ Self = Any
 METHODS = "add", "add_relu", "mul", "matmul", "cat", "add_scalar", "mul_scalar"
 
 
+def _by_methods(self: Any, *_: Any) -> Any:
+    """Is not called: the methods are."""
+    methods = ", ".join(name for name in METHODS if hasattr(self, name))
+    raise RuntimeError(f"{type(self).__name__} is used by its methods: {methods}")
+
+
 class FXFloatFunctional(Module):
     """`FloatFunctional`, not observed."""
 
+    forward = _by_methods
     met_numbers = False  # whether add_scalar or mul_scalar was called
 
     def observed(self, y: Tensor) -> Tensor:
         """y itself."""
         return y
-
-    def forward(self, *_: Any) -> Any:
-        """Is not called: the methods are."""
-        raise RuntimeError(f"{type(self).__name__} is used by its methods: add, mul, cat, add_relu, add_scalar, ...")
 
     def add(self, x: Any, y: Any) -> Any:
         """x + y."""
@@ -99,9 +102,7 @@ class QScalarFunctional(OnGrid):
     whose observer has seen nothing because it was called with numbers alone.
     """
 
-    def forward(self, *_: Any) -> Any:
-        """Is not called: the methods are."""
-        raise RuntimeError(f"{type(self).__name__} is used by its methods: add_scalar, mul_scalar, ...")
+    forward = _by_methods
 
     def add_scalar(self, x: Any, y: float) -> QTensor:
         """x + y for a number y: the same integers, z' = z - rint(y / scale). Where z' leaves the dtype, it is the nearest end,
@@ -109,14 +110,14 @@ class QScalarFunctional(OnGrid):
         """
         q = self.take(x)
         grid, zero_point = _moved(q.qparams, float(y))
-        if grid.scale == q.qparams.scale:
+        if grid.zero_point == zero_point:
             return QTensor(q.values, grid, q.origin)
         return quantize((q.values.astype(np.int64) - zero_point).astype(np.float32) * q.qparams.scale, grid)
 
     def mul_scalar(self, x: Any, y: float) -> QTensor:
         """x y for a number y: the same integers with another scale; mirrored, if y is negative; zeros, if it is zero."""
         q = self.take(x)
-        values = q.values * (y != 0)
+        values = q.values if y else np.zeros_like(q.values)
         if y < 0:
             values = (sum(q.qparams.limits) - values.astype(np.int16)).astype(values.dtype)
         return QTensor(values, _scaled(q.qparams, float(y)), q.origin)

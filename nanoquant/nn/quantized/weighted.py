@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...autograd.tensor import Tensor
 from ...errors import ModuleError
 from ...kernels.engine import quantized as engine
-from ...kernels.memory import CHANNELS_FIRST, Order
+from ...kernels.memory import CHANNELS_FIRST, Memory
 from ...kernels.native import requested_isa
 from ...kernels.packed import PackedWeights
 from ...module import Module
@@ -26,9 +26,8 @@ from ..intrinsic import Fused
 from ..qat.twin import Twin
 from .on_grid import OnGrid, output_qparams
 
-Asked = tuple[
-    Any, ...
-]  # what is asked for besides x: an operator's name, scale and zero point; a layer's qparams and relu
+# What is asked for besides x: an operator's name, scale and zero point; a layer's qparams and relu, and the order of x.
+Asked = tuple[Any, ...]
 
 
 def run(
@@ -49,14 +48,14 @@ def run(
     return computed(call, memory, order, qparams, x.origin)
 
 
-def run_again(packed: PackedWeights, x: QTensor, order: Order, asked: Asked) -> QTensor | None:
+def run_again(packed: PackedWeights, x: QTensor, memory: Memory, asked: Asked) -> QTensor | None:
     """What `run` would return, if it has been asked the same before: the checks before it then need no second time.
 
-    order: how x shall lie in memory.
+    memory: how x lies, `x.lying(order)`.
     """
-    memory, shape, order = x.lying(order)
+    data, shape, order = memory
     found = packed.calls.get((asked, shape, x.qparams, requested_isa()))
-    return None if found is None else computed(found[0], memory, order, found[1], x.origin)
+    return None if found is None else computed(found[0], data, order, found[1], x.origin)
 
 
 class Weighted(Module):
@@ -154,12 +153,11 @@ class Static(OnGrid, Weighted):
 
     def __call__(self, x: Any, *more: Any, **options: Any) -> Any:
         """Module's. What `run` has kept is run again in as few steps as can be: they are most of what a small layer costs."""
-        memory = x.memory if type(x) is QTensor else None
-        if memory is not None and self._packed is not None and not (self._forward_hooks or self._forward_pre_hooks):
-            asked = self._output, self.relu, memory[2]
-            found = self._packed.calls.get((asked, memory[1], x.qparams, requested_isa()))
-            if found is not None:
-                return computed(found[0], memory[0], memory[2], found[1], x.origin)
+        memory, packed = x.memory if type(x) is QTensor else None, self._packed
+        if memory is not None and packed is not None and not (self._forward_hooks or self._forward_pre_hooks):
+            y = run_again(packed, x, memory, (self._output, self.relu, memory[2]))
+            if y is not None:
+                return y
         return super().__call__(x, *more, **options)
 
     def run(self, kind: str, q: QTensor, keep: bool = True) -> QTensor:

@@ -84,7 +84,7 @@ def _convolution(name: str, ndim: int, relu: bool = False, transposed: bool = Fa
         numbers = type(output_scale) is float and type(output_zero_point) is int
         asked = (name, output_scale, output_zero_point) if numbers else None
         if asked is not None and type(qx) is QTensor and qx.values.ndim == ndim:
-            y = run_again(packed_weight, qx, CHANNELS_FIRST[ndim], asked)
+            y = run_again(packed_weight, qx, qx.lying(CHANNELS_FIRST[ndim]), asked)
             if y is not None:
                 return y
         x, packed = check_input(name, qx), packed_weight

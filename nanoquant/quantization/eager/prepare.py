@@ -83,8 +83,9 @@ def take_apart(
     """The model with a qconfig at every module, None at layers that are not allowed, after those of `mappings.CUSTOM`, and
     custom ones, that have one became their parts."""
     propagate_qconfig_(model, qconfig_mapping)
-    for module in [] if allowed is None else model.modules():
-        if type(module) in {**STATIC, **CUSTOM} and type(module) not in {QuantStub, DeQuantStub, *(allowed or ())}:
+    others = set() if allowed is None else {*STATIC, *CUSTOM} - {QuantStub, DeQuantStub, *allowed}
+    for module in model.modules():
+        if type(module) in others:
             module.qconfig = None
     table = {**CUSTOM, **(custom or {})}
     model = exchange(model, twins(lambda qconfig: table if integer_twins(qconfig) is STATIC else {}))

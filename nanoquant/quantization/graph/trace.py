@@ -226,6 +226,18 @@ class Tracer:
         return self.graph
 
 
+def public_functions() -> dict[str, Any]:
+    """The functions of nanoquant whose calls are noted, by their names: 'nn.functional.relu', 'functions.cat'."""
+    return {
+        f"{space.__name__.removeprefix('nanoquant.')}.{name}": function
+        for space in (nn.functional, creation, functions)
+        for name, function in vars(space).items()
+        if name[0] != "_"
+        and isinstance(function, FunctionType | partial)
+        and function.__module__.startswith("nanoquant")
+    }
+
+
 def _replacements(tracer: Tracer) -> dict[int, tuple[Any, Any]]:
     """The public functions of nanoquant, by identity, each with the function that notes its calls."""
 
@@ -240,12 +252,7 @@ def _replacements(tracer: Tracer) -> dict[int, tuple[Any, Any]]:
 
         return call
 
-    public = {id(f): f for space in (functions, creation, nn.functional) for n, f in vars(space).items() if n[0] != "_"}
-    return {
-        key: (f, watching(f))
-        for key, f in public.items()
-        if isinstance(f, FunctionType | partial) and getattr(f, "__module__", "").startswith("nanoquant")
-    }
+    return {id(f): (f, watching(f)) for f in public_functions().values()}
 
 
 def _spaces(root: Module) -> list[dict[str, Any]]:
