@@ -104,9 +104,7 @@ def dequantize(
     array([-5. ,  0. ,  1.5], dtype=float32)
     """
     limits = None, None
-    return dequantize_as(
-        q, QParams(np.asarray(scale), np.asarray(zero_point), qint32, axis, *limits, group_size, float_qparams)
-    )
+    return dequantize_as(q, QParams(np.asarray(scale), np.asarray(zero_point), qint32, axis, *limits, group_size, float_qparams))
 
 
 def dequantize_as(q: ArrayLike, qparams: QParams) -> NDArray[np.float32]:

@@ -83,17 +83,13 @@ def run_demo(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="nanoquant", description="Quantize neural networks to int8, and run them on a CPU."
-    )
+    parser = argparse.ArgumentParser(prog="nanoquant", description="Quantize neural networks to int8, and run them on a CPU.")
     commands = parser.add_subparsers(required=True, metavar="command")
     command = commands.add_parser("info", help="what this installation is and can do")
     command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(run=print_info)
     command = commands.add_parser("demo", help="train on handwritten digits, quantize in three ways, compare")
-    command.add_argument(
-        "--seed", type=int, default=0, help="of the initial weights and the order of the data (default 0)"
-    )
+    command.add_argument("--seed", type=int, default=0, help="of the initial weights and the order of the data (default 0)")
     command.add_argument("--quick", action="store_true", help="train for seconds only; accuracies are then lower")
     command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(run=run_demo)

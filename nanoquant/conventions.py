@@ -51,9 +51,7 @@ class Convention:
     real: Callable[[int, Fraction, Fraction], Fraction]
     write: Callable[[Fraction, Fraction, int, int], tuple[Fraction, Fraction | int]]
 
-    def __call__(
-        self, scale: float | Fraction, offset: float | Fraction = 0, low: int = 0, high: int = 255
-    ) -> Quantizer:
+    def __call__(self, scale: float | Fraction, offset: float | Fraction = 0, low: int = 0, high: int = 255) -> Quantizer:
         """A quantizer for the integers low..high. A scale that is no Fraction is rounded to float32."""
         step = scale if isinstance(scale, Fraction) else Fraction(check_scale(scale).item())
         return Quantizer(self, step, Fraction(offset), low, high)
@@ -63,9 +61,7 @@ def _zero(step: Fraction, origin: Fraction) -> int:
     """The integer that means real zero."""
     zero = -origin / step
     if zero.denominator != 1:
-        raise ValueError(
-            f"no integer means real zero, {float(zero):.6g} would: let choose_qparams choose scale and zero"
-        )
+        raise ValueError(f"no integer means real zero, {float(zero):.6g} would: let choose_qparams choose scale and zero")
     return int(zero)
 
 

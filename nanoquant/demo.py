@@ -119,9 +119,7 @@ def build(seed: int, effort: Effort) -> list[Row]:
             name = f"static, {bits}-bit weights per {'channel' if per_channel else 'tensor'} (simulated)"
             rows.append(Row(name, quantize_static(model, data, few_bits(bits, per_channel)[0])))
         name = f"qat, {bits}-bit weights per tensor (simulated)"
-        rows.append(
-            Row(name, quantize_aware(model, data, few_bits(bits, False)[1], effort.qat_epochs, f"qat, {bits} bits"))
-        )
+        rows.append(Row(name, quantize_aware(model, data, few_bits(bits, False)[1], effort.qat_epochs, f"qat, {bits} bits")))
     return rows
 
 

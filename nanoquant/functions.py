@@ -51,9 +51,7 @@ all, any, allclose, equal, isnan, isinf, isfinite = _of_tensors("all any allclos
 eq, ne, lt, le, gt, ge = _of_tensors("eq ne lt le gt ge")
 flatten, reshape, permute, transpose, squeeze = _of_tensors("flatten reshape permute transpose squeeze")
 unsqueeze, flip, split, chunk, unbind, gather = _of_tensors("unsqueeze flip split chunk unbind gather")
-index_select, masked_fill, masked_select, clone, matmul = _of_tensors(
-    "index_select masked_fill masked_select clone matmul"
-)
+index_select, masked_fill, masked_select, clone, matmul = _of_tensors("index_select masked_fill masked_select clone matmul")
 logsumexp, roll, median, tril, triu, dot, square = _of_tensors("logsumexp roll median tril triu dot square")
 reciprocal, log2, log10, trunc, lerp = _of_tensors("reciprocal log2 log10 trunc lerp")
 unique, bincount, count_nonzero, repeat_interleave = _of_tensors("unique bincount count_nonzero repeat_interleave")

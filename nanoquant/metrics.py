@@ -148,6 +148,4 @@ def quantization_error(x: Any, qparams: QParams) -> QuantizationError:
     low, high = (fake_quantize_as(np.full(values.shape, far), qparams) for far in (-np.inf, np.inf))  # these saturate
     squares = (values - _signal(fake_quantize_as(values, qparams), "the quantized x")) ** 2
     outside = (values < low) | (values > high)
-    return QuantizationError(
-        float(squares[outside].sum()), float(squares[~outside].sum()), int(outside.sum()), values.size
-    )
+    return QuantizationError(float(squares[outside].sum()), float(squares[~outside].sum()), int(outside.sum()), values.size)

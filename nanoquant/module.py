@@ -176,9 +176,7 @@ class Module:
             child = module._modules.get(name)
             if child is None:
                 known = ", ".join(module._modules) or "none"
-                raise AttributeError(
-                    f"no module at {path!r}: {type(module).__name__} has no child {name!r}; children: {known}"
-                )
+                raise AttributeError(f"no module at {path!r}: {type(module).__name__} has no child {name!r}; children: {known}")
             module = child
         return module
 

@@ -56,9 +56,7 @@ def wanted(qparams: QParams, relu: bool = False) -> Output:
 
 
 @lru_cache(maxsize=1024)
-def operation(
-    shape: tuple[int, ...], isa: Any, x: QParams, y: QParams, constants: tuple[str, bool, QParams | None]
-) -> Call:
+def operation(shape: tuple[int, ...], isa: Any, x: QParams, y: QParams, constants: tuple[str, bool, QParams | None]) -> Call:
     """What turns x's integers, and those of another input, into y's, for arrays of this shape.
 
     isa: `requested_isa()`, part of the key, since a call is for one instruction set. constants: an operation's name,

@@ -81,16 +81,10 @@ class QParams:
         if self.axis is None and scale.size == zero_point.size == 1:  # as observers' calculate_qparams gives them
             scale, zero_point = scale.reshape(()), zero_point.reshape(())
         if self.group_size is not None and (self.axis is None or self.group_size < 1):
-            raise ValueError(
-                f"group_size counts elements along an axis; got group_size={self.group_size}, {self.axis=}"
-            )
+            raise ValueError(f"group_size counts elements along an axis; got group_size={self.group_size}, {self.axis=}")
         fits = scale.ndim > 0 if self.group_size is not None else scale.ndim == (self.axis is not None)
         if not fits or scale.shape != zero_point.shape:
-            kind = (
-                "scalars per tensor (vectors need an axis)"
-                if self.axis is None
-                else "vectors of one length per channel"
-            )
+            kind = "scalars per tensor (vectors need an axis)" if self.axis is None else "vectors of one length per channel"
             kind = kind if self.group_size is None else "arrays of one shape per group"
             raise ValueError(
                 f"scale and zero_point must be {kind}; got shapes {scale.shape} and {zero_point.shape} with axis={self.axis}"
@@ -166,9 +160,7 @@ def check_scale(scale: ArrayLike) -> NDArray[np.float32]:
     return values
 
 
-def check_zero_point(
-    zero_point: ArrayLike, quant_min: int, quant_max: int, float_qparams: bool = False
-) -> NDArray[Any]:
+def check_zero_point(zero_point: ArrayLike, quant_min: int, quant_max: int, float_qparams: bool = False) -> NDArray[Any]:
     """An int64 copy of `zero_point`; ValueError names the first entry that is no integer of the range.
 
     With `float_qparams`: a float32 copy, of finite numbers.
@@ -204,9 +196,7 @@ class AbsMaxRule(Enum):
 
     def divisor(self, low: int, high: int, middle: int) -> float:
         """The number, for the integers low..high around the zero point `middle`."""
-        return {"half_range": (high - low) / 2, "quant_max": high - middle, "half_levels": (high - low + 1) / 2}[
-            self.name
-        ]
+        return {"half_range": (high - low) / 2, "quant_max": high - middle, "half_levels": (high - low + 1) / 2}[self.name]
 
 
 def choose_qparams(

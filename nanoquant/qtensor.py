@@ -118,9 +118,7 @@ class QTensor(InMemory, Shaped):
 
     def _per_tensor(self, asked: str) -> QParams:
         if self.qparams.axis is not None:
-            raise RuntimeError(
-                f"{asked}: this tensor is quantized per channel; ask for q_per_channel_scales() and the like"
-            )
+            raise RuntimeError(f"{asked}: this tensor is quantized per channel; ask for q_per_channel_scales() and the like")
         return self.qparams
 
     def _per_channel(self, asked: str) -> QParams:
@@ -143,9 +141,7 @@ class QTensor(InMemory, Shaped):
         x = affine.back(q)
         return without_gradient(x if order is None else x.transpose(order), self.origin)
 
-    def pointwise(
-        self, prepare: Callable[..., Call], qparams: QParams, constants: Any, other: QTensor | None = None
-    ) -> QTensor:
+    def pointwise(self, prepare: Callable[..., Call], qparams: QParams, constants: Any, other: QTensor | None = None) -> QTensor:
         """An operation on these integers, and those of `other`, which has the same shape.
 
         prepare: makes the call from a shape, an instruction set, both qparams and the constants; keeps what it made.
@@ -155,9 +151,7 @@ class QTensor(InMemory, Shaped):
         return computed(call, x, order, qparams, self.origin, None if other is None else other.lying(order)[0])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        raise TypeError(
-            "a quantized tensor is two things: call dequantize() for its real values or int_repr() for its integers"
-        )
+        raise TypeError("a quantized tensor is two things: call dequantize() for its real values or int_repr() for its integers")
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(

@@ -44,9 +44,7 @@ class Shaped:
 
     dim = says("Number of axes.", lambda self: len(self.shape))
     numel = says("Number of elements.", lambda self: math.prod(self.shape))
-    size = says(
-        "The shape, or the size of one axis.", lambda self, dim=None: self.shape if dim is None else self.shape[dim]
-    )
+    size = says("The shape, or the size of one axis.", lambda self, dim=None: self.shape if dim is None else self.shape[dim])
 
     def __len__(self) -> int:
         if not self.shape:

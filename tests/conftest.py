@@ -40,6 +40,4 @@ def _unchanged_engine() -> object:
 def pytest_report_header() -> str:
     """Which instruction sets this run covers."""
     absent = {n: native.isa_status(n)["gemm"] for n in native.isa_names() if n not in native.available_isas()}
-    return f"nanoquant ISAs: {', '.join(native.available_isas())}" + "".join(
-        f"; {n} {why}" for n, why in absent.items()
-    )
+    return f"nanoquant ISAs: {', '.join(native.available_isas())}" + "".join(f"; {n} {why}" for n, why in absent.items())

@@ -220,9 +220,7 @@ def run_dynamic(isa: int, at_end: bool) -> int:
         arguments = (call.struct, *pointers)
         assert lib.nq_run_dynamic(*arguments, needed - 1) == lib.NQ_WORKSPACE
         assert lib.nq_run_dynamic(*arguments, needed) == lib.NQ_OK
-        result = (
-            y.array if kind == "linear" else np.moveaxis(y.array.reshape(np.moveaxis(expected, 1, -1).shape), -1, 1)
-        )
+        result = y.array if kind == "linear" else np.moveaxis(y.array.reshape(np.moveaxis(expected, 1, -1).shape), -1, 1)
         assert np.array_equal(result, expected)
         for guarded in (x, y, place):
             guarded.close()

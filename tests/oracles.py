@@ -32,9 +32,7 @@ def quantize_adding_first(x: float, scale: float, zero_point: int, low: int, hig
 def fbgemm(acc: int, x_scale: Any, w_scale: Any, bias: Any, y_scale: Any, per_channel: bool) -> np.float32:
     """The real number that FBGEMM rounds: (f32(acc) + bias term) * multiplier, each step in float32."""
     a = product(x_scale, w_scale)
-    added = (
-        exact(quotient(bias, a)) if per_channel else exact(bias) * exact(quotient(1, a))
-    )  # fused: rounded with the sum
+    added = exact(quotient(bias, a)) if per_channel else exact(bias) * exact(quotient(1, a))  # fused: rounded with the sum
     return product(float32(exact(float32(Fraction(acc))) + added), quotient(a, y_scale))
 
 

@@ -82,9 +82,7 @@ def depthwise_layers(draw: Any) -> Layer:
         draw(st.sampled_from([(1, 1), (1, 1), (2, 2), draw(pair)])),
         draw(st.sampled_from([(1, 1), draw(pair)])),
     )
-    padding = draw(
-        st.sampled_from([(kernel[0] // 2, kernel[1] // 2), draw(st.tuples(st.integers(0, 5), st.integers(0, 5)))])
-    )
+    padding = draw(st.sampled_from([(kernel[0] // 2, kernel[1] // 2), draw(st.tuples(st.integers(0, 5), st.integers(0, 5)))]))
     least = [max(1, d * (k - 1) + 1 - 2 * p) for d, k, p in zip(dilation, kernel, padding, strict=True)]
     lanes = draw(st.sampled_from([8, 16, 32, 64, 96, 128, 144]))
     flags = {name: draw(st.booleans()) for name in ("extreme", "signed", "asymmetric", "per_channel", "bias", "relu")}

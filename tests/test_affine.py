@@ -83,9 +83,7 @@ def test_integers_survive_the_round_trip(q: int, scale: float, dtype: QDType, da
 
 
 @given(st.floats(-300, 300), wide_scales, strategies.dtypes, st.data())
-def test_error_is_at_most_half_a_step_inside_the_range(
-    steps: float, scale: float, dtype: QDType, data: st.DataObject
-) -> None:
+def test_error_is_at_most_half_a_step_inside_the_range(steps: float, scale: float, dtype: QDType, data: st.DataObject) -> None:
     x = float(np.float32(steps * scale))
     zero_point = data.draw(strategies.zero_points(dtype))
     low, high = (scale * (q - zero_point) for q in (dtype.quant_min, dtype.quant_max))

@@ -55,9 +55,7 @@ def test_compare() -> None:
 
 
 def test_profile_finds_the_slow_layer_and_counts_work() -> None:
-    model = nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1), Slow(), nn.ConvTranspose2d(8, 2, 2, stride=2), nn.Flatten(), Slow()
-    )
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), Slow(), nn.ConvTranspose2d(8, 2, 2, stride=2), nn.Flatten(), Slow())
     found = quantization.profile(model, np.zeros((2, 3, 6, 5), np.float32), rounds=3)
     assert [layer.macs for layer in found.layers] == [2 * 8 * 30 * 27, 0, 2 * 8 * 30 * 8, 0, 0]
     assert found.layers[1].seconds > 0.009

@@ -263,9 +263,7 @@ def test_memory_is_freed_as_the_walk_passes() -> None:
         y = apply(Op("watched", forward, vjp), y)
     del alive[-1]  # the result, which the caller holds
     y.backward(np.ones(3, np.float32))
-    assert [sum(flags) for flags in seen] == [3 + 1, 3 + 2, 2 + 2, 1 + 2], (
-        "activations, this gradient, the caller's seed"
-    )
+    assert [sum(flags) for flags in seen] == [3 + 1, 3 + 2, 2 + 2, 1 + 2], "activations, this gradient, the caller's seed"
     assert x.grad.tolist() == [1, 1, 1]
     z = (x * 2).exp() * 3
     held = weakref.ref(z.node.arrays[0])

@@ -27,9 +27,7 @@ from nanoquant.quantization import (
 from nanoquant.quantization.backend_config import backend_config_of, check_qconfig
 
 ENGINES = backend.supported_engines
-OWN = {
-    name: getattr(quantization, name) for name in dir(quantization) if isinstance(getattr(quantization, name), QConfig)
-}
+OWN = {name: getattr(quantization, name) for name in dir(quantization) if isinstance(getattr(quantization, name), QConfig)}
 
 # What each preset can be used for on a Linear or Conv2d: post-training, training, dynamic. All else is an error at once.
 STATIC = {"default", "default_per_channel", "default_symmetric_qnnpack", "default_per_channel_symmetric_qnnpack"}
@@ -140,9 +138,7 @@ def test_the_cure_is_said() -> None:
     with pytest.raises(QConfigError, match=r"Change the qconfig, or keep the module in float with 0\.qconfig = None$"):
         quantization.prepare(model)
     del model.qconfig
-    with pytest.raises(
-        QConfigError, match="x86 can do: activation dynamic quint8 .*That is what prepare and convert do"
-    ):
+    with pytest.raises(QConfigError, match="x86 can do: activation dynamic quint8 .*That is what prepare and convert do"):
         quantization.quantize_dynamic(model, {nn.Linear: quantization.default_qconfig})
 
 
@@ -230,9 +226,7 @@ def test_a_backend_of_ones_own() -> None:
         (nn.Conv2d(1, 1, 1), qconfig, False),
     ):
         if raises:
-            with pytest.raises(
-                QConfigError, match=r"^fc \(Linear\): .* mine can do: activation quint8, weight qint8\."
-            ):
+            with pytest.raises(QConfigError, match=r"^fc \(Linear\): .* mine can do: activation quint8, weight qint8\."):
                 check_qconfig("fc", module, own, mine)
         else:
             check_qconfig("fc", module, own, mine)

@@ -115,10 +115,7 @@ def test_a_stream_writes_its_blocks_and_nothing_else(isa: str, pattern: int, blo
     source, target = aligned(read), aligned(written + 64)
     source.fill(0)
     target.fill(0xA5)
-    assert (
-        lib.nq_stream(native.isa_number(isa), pattern, blocks, 2, pointer("char[]", source), pointer("char[]", target))
-        == 0
-    )
+    assert lib.nq_stream(native.isa_number(isa), pattern, blocks, 2, pointer("char[]", source), pointer("char[]", target)) == 0
     assert (target[:written] == 0).all()
     assert (target[written:] == 0xA5).all()
 
@@ -158,9 +155,7 @@ def test_ours_is_the_layer_that_the_data_describe(text: str) -> None:
     per_group, depth = s.out[3] // s.groups, weights.shape[1]
     for b, i, j, n in np.ndindex(*s.out):
         group = n // per_group * depth
-        window = x[
-            b, i * s.stride : i * s.stride + s.kernel, j * s.stride : j * s.stride + s.kernel, group : group + depth
-        ]
+        window = x[b, i * s.stride : i * s.stride + s.kernel, j * s.stride : j * s.stride + s.kernel, group : group + depth]
         acc = int((window.transpose(2, 0, 1) * weights[n]).sum()) + int(data.bias_integers[n])
         expected[b, i, j, n] = np.clip(np.rint(acc * 0.02 * float(data.w_scale[n]) / data.y_scale) + 128, 0, 255)
     found = runner.integers(runner.run()).reshape(s.out)
@@ -273,8 +268,7 @@ def test_the_slowdowns() -> None:
 
 def test_the_limits() -> None:
     assert (
-        report.limits(MACHINE, 2)
-        == "a CPU, ref, threads: 2, peak: 100 GOPS (imul)\nGB/s read (4 read to 1 written): L1 50 (40)"
+        report.limits(MACHINE, 2) == "a CPU, ref, threads: 2, peak: 100 GOPS (imul)\nGB/s read (4 read to 1 written): L1 50 (40)"
     )
     assert report.participants({"a": "a 1"}, {"b": "not found"}) == "a: a 1\nno b: not found"
 
@@ -393,9 +387,7 @@ def test_the_networks_of_the_bench_are_the_same_on_torch() -> None:
         np.testing.assert_allclose(*y, rtol=1e-4, atol=1e-5)
 
 
-def test_lstm_rows_are_measured_and_printed(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lstm_rows_are_measured_and_printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recurrent, "SIZES", ((3, 2, 4, 5, 2),))
     assert cli.main(["bench", "lstm", "--rounds", "1", "--peers", "none", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
@@ -404,9 +396,7 @@ def test_lstm_rows_are_measured_and_printed(
     assert capsys.readouterr().out.split("\n")[1].split()[:6] == ["3", "2", "4", "5", "2", "1"]
 
 
-def test_weight_rows_are_measured_and_printed(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weight_rows_are_measured_and_printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "SIZES", ((2, 64, 48, 32, 4),))
     assert cli.main(["bench", "weights", "--rounds", "1", "--peers", "none", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)

@@ -93,9 +93,7 @@ def test_counts_are_those_of_the_final_bins_in_any_order(batches: list[np.ndarra
     assert largest < observer.side * 2.0**exponent
     assert exponent == -126 or largest >= observer.side * 2.0 ** (exponent - 1)
     counts = observer.counts[0]
-    assert {int(i): int(counts[i]) for i in np.flatnonzero(counts)} == expected_counts(
-        everything, exponent, observer.side
-    )
+    assert {int(i): int(counts[i]) for i in np.flatnonzero(counts)} == expected_counts(everything, exponent, observer.side)
     shuffled = batches[:]
     random.shuffle(shuffled)
     parts = [ExactHistogramObserver() for _ in shuffled]

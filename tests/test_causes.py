@@ -78,9 +78,7 @@ def a_softmax_of_a_quantized_tensor() -> None:
     quantized().softmax(-1)
 
 
-@cause(
-    ValueError, r"^1 \(Conv2d\): a float layer received a quantized tensor.*no qconfig.* put a DeQuantStub before it"
-)
+@cause(ValueError, r"^1 \(Conv2d\): a float layer received a quantized tensor.*no qconfig.* put a DeQuantStub before it")
 def integers_into_a_float_layer() -> None:
     model = network(nn.Conv2d(3, 4, 3))
     model.get_submodule("1").qconfig = None

@@ -47,9 +47,7 @@ def learned(script: dict[str, Any], symmetric: bool, folded: bool, data: Any, te
 
 
 @pytest.mark.parametrize(("symmetric", "folded"), VARIANTS)
-def test_the_quantizer_made_by_hand_learns_as_on_torch(
-    symmetric: bool, folded: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_quantizer_made_by_hand_learns_as_on_torch(symmetric: bool, folded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, module in OURS.items():
         monkeypatch.setitem(sys.modules, name, module)
     script = runpy.run_path(str(FOLDER / "handmade_quantizer.py"))
@@ -60,9 +58,7 @@ def test_the_quantizer_made_by_hand_learns_as_on_torch(
     )
     losses, accuracy = learned(script, symmetric, folded, (train, test), nq.tensor)
     recorded = next(
-        arrays
-        for options, arrays in cases("classics")
-        if (options["symmetric"], options["folded"]) == (symmetric, folded)
+        arrays for options, arrays in cases("classics") if (options["symmetric"], options["folded"]) == (symmetric, folded)
     )
     # The two sum in another order, so that a value within float rounding of a tie may take the next step of 255: once the
     # first has, the paths part by about a step's share of the loss, and drift apart. Both reach the same place.

@@ -229,9 +229,7 @@ def products_in_integers() -> None:
     b.values[0, 0] = 254
     assert 255 * 255 * 3000 - 255 > 2**24  # where float32 has even numbers only
     assert nq.ops.quantized.matmul(a, b, 765000.0, 0).int_repr().tolist() == [[255]]
-    assert (
-        nn.quantized.QFunctional().matmul.__doc__ == "The product of matrices, in integers (torch multiplies floats)."
-    )
+    assert nn.quantized.QFunctional().matmul.__doc__ == "The product of matrices, in integers (torch multiplies floats)."
 
 
 @row("activations in dynamic QAT")
@@ -240,9 +238,7 @@ def dynamic_training() -> None:
     layer[0].weight.data = np.ones((1, 1), np.float32)
     layer.qconfig = quantization.default_dynamic_qat_qconfig
     prepared, x = quantization.prepare_qat(layer), np.linspace(-1, 1, 5000, dtype=np.float32)[:, None]
-    trained, deployed = (
-        np.unique(np.asarray(m(x).detach())) for m in (prepared, quantization.convert(prepared.eval()))
-    )
+    trained, deployed = (np.unique(np.asarray(m(x).detach())) for m in (prepared, quantization.convert(prepared.eval())))
     assert len(trained) == len(deployed) == 128  # torch: 255, and 129
 
 

@@ -43,9 +43,7 @@ def test_everything_public_is_documented(name: str) -> None:
             for method in node.body:
                 if isinstance(method, ast.FunctionDef) and not method.name.startswith("_"):
                     setter = any(isinstance(d, ast.Attribute) and d.attr == "setter" for d in method.decorator_list)
-                    inherited = hasattr(module, node.name) and inspect.getdoc(
-                        getattr(getattr(module, node.name), method.name)
-                    )
+                    inherited = hasattr(module, node.name) and inspect.getdoc(getattr(getattr(module, node.name), method.name))
                     assert setter or ast.get_docstring(method) or inherited, f"{node.name}.{method.name}"
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):

@@ -133,9 +133,7 @@ def test_threads_change_no_bit(batch: int, per_row: bool) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1, 1), (3, 2, 5), (2, 9, 33)])
-def test_c_takes_the_same_steps_on_every_instruction_set(
-    size: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_c_takes_the_same_steps_on_every_instruction_set(size: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     steps, batch, hidden = size
     g = np.random.default_rng(0)
     layer = quantize_dynamic(nn.Sequential(nn.LSTM(4, hidden)))[0]
@@ -230,9 +228,7 @@ def test_training_equals_deployment() -> None:
     np.testing.assert_allclose(np.asarray(converted[0](x)), np.asarray(prepared[0](x).detach()), rtol=0, atol=1e-5)
     model = nn.Sequential(nn.Conv2d(1, 1, 1)).train()
     model.qconfig = quantization.default_dynamic_qat_qconfig
-    with pytest.raises(
-        quantization.QConfigError, match=r"0 \(Conv2d\) has no twin for training with dynamic activations"
-    ):
+    with pytest.raises(quantization.QConfigError, match=r"0 \(Conv2d\) has no twin for training with dynamic activations"):
         quantization.prepare_qat(model)
 
 

@@ -189,9 +189,7 @@ def distance_to_tie(layer: Any, q: QTensor, index: tuple[int, ...]) -> tuple[Fra
         terms, channel = (padded[n, first : first + w.shape[1], rows, columns], w[o]), o
     else:
         terms, channel = (x[index[0]], w[index[1]]), index[1]
-    products = [
-        Fraction(float(a)) * Fraction(float(b)) for a, b in zip(terms[0].ravel(), terms[1].ravel(), strict=True)
-    ]
+    products = [Fraction(float(a)) * Fraction(float(b)) for a, b in zip(terms[0].ravel(), terms[1].ravel(), strict=True)]
     bias = Fraction(0) if layer.bias() is None else Fraction(float(layer.bias().array[channel]))
     scale, u = Fraction(float(layer.scale)), Fraction(1, 2**24)
     exact = (bias + sum(products)) / scale
@@ -465,9 +463,7 @@ def test_a_forgotten_stub_is_named() -> None:
     model.qconfig = quantization.get_default_qconfig("x86")
     prepared = quantization.prepare(model)
     prepared(nq.randn(8, 3))
-    with pytest.raises(
-        ModuleError, match=r"^0\.0 \(QuantizedLinear\): an int8 layer received a float32 tensor.*QuantStub"
-    ):
+    with pytest.raises(ModuleError, match=r"^0\.0 \(QuantizedLinear\): an int8 layer received a float32 tensor.*QuantStub"):
         quantization.convert(prepared)(nq.randn(8, 3))
 
 
@@ -488,9 +484,7 @@ def test_convert_without_calibration_is_an_error_that_names_the_layer() -> None:
 def test_training_with_a_calibration_qconfig_is_an_error() -> None:
     model = nn.Sequential(QuantStub(), nn.Linear(3, 4)).train()
     model.qconfig = quantization.get_default_qconfig("x86")
-    with pytest.raises(
-        QConfigError, match=r"^0 \(QuantStub\): the activation of its qconfig .* use get_default_qat_qconfig"
-    ):
+    with pytest.raises(QConfigError, match=r"^0 \(QuantStub\): the activation of its qconfig .* use get_default_qat_qconfig"):
         quantization.prepare_qat(model)
     with pytest.raises(RuntimeError, match=r"needs training mode: call model.train\(\)"):
         quantization.prepare_qat(model.eval())

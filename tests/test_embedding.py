@@ -86,9 +86,7 @@ def test_bags_are_those_of_the_float_layer(bits: int, mode: str) -> None:
         np.testing.assert_allclose(np.asarray(twin(*given)), np.asarray(shown(*given)), atol=1e-5)
     if mode == "sum":
         factor = np.linspace(-1, 1, 8).astype(np.float32)
-        np.testing.assert_allclose(
-            np.asarray(twin(INDEX, OFFSETS, factor)), np.asarray(shown(INDEX, OFFSETS, factor)), atol=1e-5
-        )
+        np.testing.assert_allclose(np.asarray(twin(INDEX, OFFSETS, factor)), np.asarray(shown(INDEX, OFFSETS, factor)), atol=1e-5)
 
 
 def test_rows_of_any_shape_and_quantize_dynamic() -> None:

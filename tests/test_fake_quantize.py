@@ -153,9 +153,7 @@ def test_gradient_scaling() -> None:
 def test_a_learned_scale_ends_where_the_error_is_smallest() -> None:
     """The squared error of a normal variable in four levels is smallest near a step of 1."""
     x = tensor(np.random.default_rng(0).standard_normal(20_000).astype(np.float32))
-    fake = LearnableFakeQuantize(
-        MinMaxObserver, -2, 1, dtype=qint8, qscheme=per_tensor_symmetric, use_grad_scaling=True
-    )
+    fake = LearnableFakeQuantize(MinMaxObserver, -2, 1, dtype=qint8, qscheme=per_tensor_symmetric, use_grad_scaling=True)
     fake(x)
     fake.enable_param_learning()
     optimizer = optim.SGD([fake.scale], lr=20.0)

@@ -71,9 +71,7 @@ def test_transposed(axes: int, per_channel: bool) -> None:
 
 
 def test_groups_of_a_transposed_convolution_have_one_scale() -> None:
-    model = nn.Sequential(
-        quantization.QuantStub(), nn.ConvTranspose2d(4, 6, 3, groups=2), quantization.DeQuantStub()
-    ).eval()
+    model = nn.Sequential(quantization.QuantStub(), nn.ConvTranspose2d(4, 6, 3, groups=2), quantization.DeQuantStub()).eval()
     for backend in ("qnnpack", "fbgemm"):
         model.qconfig = quantization.get_default_qconfig(backend)
         prepared = quantization.prepare(model)

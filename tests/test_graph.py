@@ -96,9 +96,7 @@ def test_a_graph_computes_what_the_model_computes_and_prints_as_torch_prints() -
     traced = symbolic_trace(model)
     assert np.array_equal(traced(x), model(x))
     text = str(traced.graph)
-    assert text.startswith(
-        "graph():\n    %x : [num_users=1] = placeholder[target=x]\n    %conv : [num_users=1] = call_module"
-    )
+    assert text.startswith("graph():\n    %x : [num_users=1] = placeholder[target=x]\n    %conv : [num_users=1] = call_module")
     assert "%getattr_1 : [num_users=4] = call_function[target=getattr](args = (%y" not in text
     assert [n.name for n in traced.graph.nodes][:8] == ["x", "conv", "bn", "relu", "conv2", "add", "relu_1", "conv2_1"]
     assert "add = relu + conv2" in traced.code
@@ -322,9 +320,7 @@ def test_functions_views_and_sizes_stay_in_integers() -> None:
     assert not needless_pairs(lowered)
     assert kinds(lowered).count(QFunctional) == 3
     assert "add_relu" in lowered.code
-    assert np.array_equal(
-        lowered(data(5, 3, 8, 8)[:1]), np.asarray(lowered(data(5, 3, 8, 8)))[:1]
-    )  # sizes are not frozen
+    assert np.array_equal(lowered(data(5, 3, 8, 8)[:1]), np.asarray(lowered(data(5, 3, 8, 8)))[:1])  # sizes are not frozen
 
 
 def test_fused_layers_without_a_reference_stay_as_they_are() -> None:
@@ -776,7 +772,5 @@ EAGER_AND_GRAPH = {
 
 
 def test_every_row_of_the_readme_has_its_test() -> None:
-    section = (
-        (Path(__file__).parent.parent / "README.md").read_text().partition("## Graph mode")[2].partition("\n## ")[0]
-    )
+    section = (Path(__file__).parent.parent / "README.md").read_text().partition("## Graph mode")[2].partition("\n## ")[0]
     assert re.findall(r"^\| (.*?) \|", section, re.MULTILINE)[1:] == list(EAGER_AND_GRAPH)

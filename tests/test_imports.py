@@ -146,13 +146,9 @@ def imported(path: Path) -> list[str]:
                 continue
             for alias in node.names:
                 whole = PACKAGE.joinpath(*target, alias.name)
-                found.append(
-                    ".".join([*target, alias.name] if whole.is_dir() or whole.with_suffix(".py").exists() else target)
-                )
+                found.append(".".join([*target, alias.name] if whole.is_dir() or whole.with_suffix(".py").exists() else target))
         elif isinstance(node, ast.Import):
-            found += [
-                a.name.removeprefix("nanoquant").lstrip(".") for a in node.names if a.name.split(".")[0] == "nanoquant"
-            ]
+            found += [a.name.removeprefix("nanoquant").lstrip(".") for a in node.names if a.name.split(".")[0] == "nanoquant"]
     return found
 
 
@@ -183,9 +179,7 @@ def test_habits(path: Path) -> None:
         assert (function.end_lineno or 0) - function.lineno < 60, function.name
         for inner in ast.walk(function):
             if isinstance(inner, ast.ImportFrom | ast.Import):
-                names = {
-                    (inner.module if isinstance(inner, ast.ImportFrom) else inner.names[0].name or "").split(".")[0]
-                }
+                names = {(inner.module if isinstance(inner, ast.ImportFrom) else inner.names[0].name or "").split(".")[0]}
                 assert names <= optional, f"{function.name} imports inside a function"
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
@@ -204,9 +198,7 @@ def test_includes_go_down(path: Path) -> None:
     folder = path.relative_to(CSRC).parent.as_posix().removeprefix(".")
     assert folder in INCLUDES, f"{folder} has no place in INCLUDES"
     text = path.read_text()
-    included = set(re.findall(r'#include "([^"]+)"', text)) | set(
-        re.findall(r"#include <(\w*intrin\.h|arm_neon\.h)>", text)
-    )
+    included = set(re.findall(r'#include "([^"]+)"', text)) | set(re.findall(r"#include <(\w*intrin\.h|arm_neon\.h)>", text))
     assert included <= (HEADERS[path.name] if path.suffix == ".h" else INCLUDES[folder])
     if path.suffix == ".c":
         assert text.count("\n") <= 300
@@ -226,9 +218,7 @@ def test_an_afternoon_reads_the_core() -> None:
 
 def test_lines_of_code_are_counted_without_what_explains_them(tmp_path: Path) -> None:
     python, c = tmp_path / "a.py", tmp_path / "a.c"
-    python.write_text(
-        '"""One\n\ntwo."""\n\n# note\nx = 1  # one\ns = """a\n\nb"""\n\ndef f():\n    "f"\n    return (\n    1)\n'
-    )
+    python.write_text('"""One\n\ntwo."""\n\n# note\nx = 1  # one\ns = """a\n\nb"""\n\ndef f():\n    "f"\n    return (\n    1)\n')
     c.write_text("/* one\n   two */\n\nint a; // a\n// b\nint b; /* b\n*/ int c;\n")
     assert (code_lines(python), code_lines(c)) == (1 + 3 + 3, 3)
 

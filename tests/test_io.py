@@ -283,9 +283,7 @@ def test_any_damage_is_noticed_or_harmless(tmp_path: Path, position: int, patch:
         assert isinstance(nq.load(path), nn.Module | dict)
 
 
-@pytest.mark.parametrize(
-    "layer", [nn.LSTM(4, 6, bidirectional=True), nn.MultiheadAttention(4, 2)], ids=["LSTM", "attention"]
-)
+@pytest.mark.parametrize("layer", [nn.LSTM(4, 6, bidirectional=True), nn.MultiheadAttention(4, 2)], ids=["LSTM", "attention"])
 def test_layers_taken_apart_come_back(tmp_path: Path, layer: Any) -> None:
     model = nn.ModuleList([layer]).eval()
     model.qconfig = quantization.default_qconfig

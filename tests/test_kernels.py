@@ -181,9 +181,7 @@ def test_groups_of_few_channels(inputs: int, outputs: int, transposed: bool) -> 
 
 
 @pytest.mark.parametrize("inputs", [1, 2, 3, 5])
-@pytest.mark.parametrize(
-    ("kernel", "stride"), [((7, 7), (2, 2)), ((3, 3), (2, 2)), ((3, 3, 3), (1, 2, 1)), ((9,), (2,))]
-)
+@pytest.mark.parametrize(("kernel", "stride"), [((7, 7), (2, 2)), ((3, 3), (2, 2)), ((3, 3, 3), (1, 2, 1)), ((9,), (2,))])
 def test_first_layers(kernel: tuple[int, ...], stride: tuple[int, ...], inputs: int) -> None:
     """Few input channels, whose runs are joined by a copy, a part of the rows at a time."""
     padding = tuple(k // 2 for k in kernel)
@@ -358,9 +356,7 @@ def _threads() -> Any:
 @pytest.mark.usefixtures("_threads")
 @pytest.mark.parametrize(("groups", "inputs", "outputs"), [(1, 24, 70), (72, 1, 1)])
 def test_thread_counts_do_not_change_a_bit(groups: int, inputs: int, outputs: int, isa: str) -> None:
-    layer = Layer(
-        3, 2, (40, 40), groups, inputs, outputs, (3, 3), (1, 1), (1, 1), (1, 1), False, False, True, True, True, False
-    )
+    layer = Layer(3, 2, (40, 40), groups, inputs, outputs, (3, 3), (1, 1), (1, 1), (1, 1), False, False, True, True, True, False)
     arrays = layer.arrays()
     packed, given_ = pack(layer, arrays), Input(0.1, arrays["x_zero_point"])
     results = []
@@ -433,10 +429,7 @@ def test_the_environment_names_the_instruction_set(isa: str) -> None:
 
 def test_an_unknown_instruction_set_is_an_error_with_the_choice() -> None:
     result = run_python("-c", CHOSEN, check=False, NANOQUANT_ISA="sse9")
-    assert (
-        "instruction set 'sse9' (from the environment variable NANOQUANT_ISA) is unknown; available: ref"
-        in result.stderr
-    )
+    assert "instruction set 'sse9' (from the environment variable NANOQUANT_ISA) is unknown; available: ref" in result.stderr
     assert result.returncode != 0
 
 
@@ -570,9 +563,7 @@ def test_a_dynamic_convolution_is_its_parts(isa: str, kernel: Any, size: Any, op
     groups = options.get("groups", 1)
     for zero_point in (0, 3):
         w = g.integers(-127, 128, kernel).astype(np.int8)
-        packed = PackedWeights(
-            w, np.float32(g.uniform(0.01, 0.1, kernel[0])), np.full(kernel[0], zero_point), **options
-        )
+        packed = PackedWeights(w, np.float32(g.uniform(0.01, 0.1, kernel[0])), np.full(kernel[0], zero_point), **options)
         spread = np.reshape([1, 30, 0.1], (3, *(1,) * (1 + len(size))))
         x = (g.normal(size=(3, kernel[1] * groups, *size)) * spread).astype(np.float32)
         last = np.ascontiguousarray(np.moveaxis(x, 1, -1))

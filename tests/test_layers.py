@@ -142,9 +142,7 @@ def test_one_step_of_a_gru() -> None:
 def test_attention_to_equals_is_their_mean() -> None:
     v = np.float32([[[1.0], [3.0]]])
     assert F.scaled_dot_product_attention(np.zeros_like(v), np.zeros_like(v), v).tolist() == [[[2], [2]]]
-    assert F.scaled_dot_product_attention(np.zeros_like(v), np.zeros_like(v), v, is_causal=True).tolist() == [
-        [[1], [2]]
-    ]
+    assert F.scaled_dot_product_attention(np.zeros_like(v), np.zeros_like(v), v, is_causal=True).tolist() == [[[1], [2]]]
 
 
 def test_losses_by_hand() -> None:

@@ -99,9 +99,7 @@ def test_a_state_that_does_not_fit_is_listed_and_nothing_changes() -> None:
     state = {k: np.asarray(v) + 1 for k, v in net.state_dict().items()}
     state["extra"] = state.pop("head.weight")
     state["body.0.weight"] = np.zeros((9, 9))
-    with pytest.raises(
-        RuntimeError, match=r"missing: head.weight; unexpected: extra; body.0.weight has shape \(3, 2\)"
-    ):
+    with pytest.raises(RuntimeError, match=r"missing: head.weight; unexpected: extra; body.0.weight has shape \(3, 2\)"):
         net.load_state_dict(state)
     assert all(np.array_equal(np.asarray(before[k]), np.asarray(v)) for k, v in net.state_dict().items())
     del state["body.0.weight"]

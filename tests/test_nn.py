@@ -33,9 +33,7 @@ def test_conv2d_padding() -> None:
     for mode, numpy_mode in modes.items():
         layer = nn.Conv2d(4, 6, (3, 2), padding=(2, 1), groups=2, padding_mode=mode)
         padded = np.pad(x.array, ((0, 0), (0, 0), (2, 2), (1, 1)), mode=numpy_mode)
-        assert np.allclose(
-            layer(x).array, F.conv2d(nq.Tensor(padded), layer.weight, layer.bias, groups=2).array, atol=1e-6
-        )
+        assert np.allclose(layer(x).array, F.conv2d(nq.Tensor(padded), layer.weight, layer.bias, groups=2).array, atol=1e-6)
     same = nn.Conv2d(4, 6, (4, 3), padding="same", dilation=(1, 2))
     assert same(x).shape == (2, 6, 5, 6)
     assert same.borders() == ((1, 2), (2, 2))

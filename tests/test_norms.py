@@ -109,9 +109,7 @@ def test_bn_relu_is_one_layer() -> None:
 
 
 def test_errors() -> None:
-    model = quantized(
-        nn, quantization, layer_of(nn, "PReLU, by channel"), given("PReLU, by channel"), quantization.QuantStub()
-    )
+    model = quantized(nn, quantization, layer_of(nn, "PReLU, by channel"), given("PReLU, by channel"), quantization.QuantStub())
     with pytest.raises(ModuleError, match=r"has 6 slopes, one for each channel; got an input of shape \(2, 5\)"):
         model(np.ones((2, 5), np.float32))
     with pytest.raises(ModuleError, match="its output is quint8, and so must its input be; got qint8"):

@@ -106,9 +106,7 @@ def test_requantization_is_as_near_as_declared(
         return
     for profile in Profile:
         try:
-            epilogue = bind(
-                profile, x_scale, np.float32(w_scale), np.float32([bias]), np.array([0]), y_scale, zero_point
-            )
+            epilogue = bind(profile, x_scale, np.float32(w_scale), np.float32([bias]), np.array([0]), y_scale, zero_point)
         except ValueError:
             continue
         allowed = Fraction(1, 2) + (abs(product) + abs(addend) + 255) / 2**20

@@ -89,9 +89,7 @@ def test_convolutions_equal_torch_bit_for_bit() -> None:
     spread = set()
     for options, arrays in cases("convolutions"):
         kind, x = options["kind"], QTensor(arrays["x"], QParams(*options["x"]))
-        packed = getattr(ops, f"{kind.removesuffix('_relu')}_prepack")(
-            weights(arrays), arrays["bias"], *options["geometry"]
-        )
+        packed = getattr(ops, f"{kind.removesuffix('_relu')}_prepack")(weights(arrays), arrays["bias"], *options["geometry"])
         y = np.asarray(getattr(ops, kind)(x, packed, *options["y"]).int_repr())
         assert np.array_equal(y, arrays["y"]), options
         spread.update(np.unique(y).tolist())
@@ -165,9 +163,7 @@ def test_leading_axes_and_strides() -> None:
     g = np.random.default_rng(0)
     values = g.integers(0, 256, (6, 4, 10)).astype(np.uint8)
     packed = ops.linear_prepack(nq.quantize_per_tensor(g.standard_normal((3, 5)), 0.02, 0, nq.qint8))
-    flat = ops.linear(
-        QTensor(np.array(values[::-1, :, ::2]).reshape(-1, 5), QParams(0.1, 5)), packed, 0.1, 9
-    ).int_repr()
+    flat = ops.linear(QTensor(np.array(values[::-1, :, ::2]).reshape(-1, 5), QParams(0.1, 5)), packed, 0.1, 9).int_repr()
     strided = ops.linear(QTensor(values[::-1, :, ::2], QParams(0.1, 5)), packed, 0.1, 9).int_repr()
     assert strided.shape == (6, 4, 3)
     assert np.array_equal(strided.array.reshape(-1, 3), flat.array)

@@ -218,11 +218,7 @@ def windows(draw: Any, dilated: bool) -> Any:
 def images(draw: Any, w: Any, grid: Grid) -> np.ndarray:
     """An image that holds at least one window."""
     batch, channels, seed = draw(st.integers(0, 2)), draw(st.integers(1, 2 * BLOCK + 1)), draw(seeds)
-    least = (
-        [1, 1]
-        if isinstance(w, Adaptive)
-        else [w.dilation[a] * (w.kernel[a] - 1) + 1 - 2 * w.padding[a] for a in (0, 1)]
-    )
+    least = [1, 1] if isinstance(w, Adaptive) else [w.dilation[a] * (w.kernel[a] - 1) + 1 - 2 * w.padding[a] for a in (0, 1)]
     height, width = (draw(st.integers(max(size, 1), max(size, 1) + 7)) for size in least)
     return integers(seed, grid, (batch, height, width, channels))
 
@@ -370,9 +366,7 @@ def test_nearest_float(value: Fraction, exponent: int) -> None:
     with np.errstate(over="ignore"):  # beyond the largest float
         around = [float(np.nextafter(np.float32(got), np.float32(side))) for side in (-np.inf, np.inf)]
     distance = abs(Fraction(got) - exact)
-    assert all(
-        abs(Fraction(other) - exact) >= distance * (1 - Fraction(1, 10**15)) for other in around if math.isfinite(other)
-    )
+    assert all(abs(Fraction(other) - exact) >= distance * (1 - Fraction(1, 10**15)) for other in around if math.isfinite(other))
 
 
 # ---- errors ----------------------------------------------------------------------------------------------------------
@@ -417,9 +411,7 @@ def test_errors_say_what_came() -> None:
         elementwise.layer_norm(q, x, ones[:3], ones, 1e-5, x)
     with pytest.raises(ValueError, match="layer_norm: an argument"):
         elementwise.layer_norm(q, x, ones, ones, 0.0, x)
-    with pytest.raises(
-        ValueError, match=r"max_pool: the images must be uint8 of shape \(1, 2, 2, 1\); got uint8 \(2, 4\)"
-    ):
+    with pytest.raises(ValueError, match=r"max_pool: the images must be uint8 of shape \(1, 2, 2, 1\); got uint8 \(2, 4\)"):
         elementwise.pooling(x, (1, 2, 2, 1), Sliding((1, 1), (1, 1)), False).run(q)
     with pytest.raises(ValueError, match="holds no window"):
         pool(np.zeros((1, 2, 2, 1), np.uint8), Sliding((3, 3), (1, 1)))

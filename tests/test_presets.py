@@ -17,9 +17,7 @@ from nanoquant.quantization import FakeQuantize, FakeQuantizeBase, FixedQParamsF
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "golden" / "presets.json").read_text())
 OURS = all_facts(quantization)
 # torch's old names of the fixed ranges
-ALIASES = {
-    f"default_{kind}_fixed_qparams_{what}" for kind in ("affine", "symmetric") for what in ("observer", "fake_quant")
-}
+ALIASES = {f"default_{kind}_fixed_qparams_{what}" for kind in ("affine", "symmetric") for what in ("observer", "fake_quant")}
 
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:

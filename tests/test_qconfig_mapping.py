@@ -72,12 +72,8 @@ def strongest(model: Any, path: str, spec: dict[str, Any], attributes: dict[str,
         for kind, q in spec["object_type"]
         if kind in names_of(module)
     ]
-    rules += [
-        ((2, -i), q) for i, (regex, q) in enumerate(spec["module_name_regex"]) if re.compile(regex).match(path) and path
-    ]
-    rules += [
-        ((3, name.count(".")), q) for name, q in spec["module_name"] if path == name or path.startswith(name + ".")
-    ]
+    rules += [((2, -i), q) for i, (regex, q) in enumerate(spec["module_name_regex"]) if re.compile(regex).match(path) and path]
+    rules += [((3, name.count(".")), q) for name, q in spec["module_name"] if path == name or path.startswith(name + ".")]
     parent, _, own_name = path.rpartition(".")
     for name, kind, index, q in spec["module_name_object_type_order"]:
         siblings = [n for n, child in model.get_submodule(name).named_children() if kind in names_of(child)]

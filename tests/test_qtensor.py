@@ -128,9 +128,7 @@ def test_going_backward_through_integers_is_an_error() -> None:
     assert not nq.quantize_per_tensor(x, 0.5, 0, nq.quint8).detach().dequantize().requires_grad
 
 
-@pytest.mark.parametrize(
-    "shape", [(2, 3, 4, 5), (1, 1, 7, 9), (2, 5, 1, 1), (1, 20, 30, 30), (0, 3, 4, 4), (2, 3, 0, 4)]
-)
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 1, 7, 9), (2, 5, 1, 1), (1, 20, 30, 30), (0, 3, 4, 4), (2, 3, 0, 4)])
 @pytest.mark.parametrize("dtype", [nq.quint8, nq.qint32])
 def test_images_are_quantized_in_any_order(shape: tuple[int, ...], dtype: nq.QDType) -> None:
     x = np.random.default_rng(0).uniform(-1, 8, shape).astype(np.float32)

@@ -110,9 +110,7 @@ def test_activations_become_tables(kind: str, qat: bool) -> None:
     y, grid = converted[1](q), converted[1].output()
     exact = np.asarray(getattr(nn, kind)()(q.dequantize()))
     wanted = affine.quantize_as(exact, grid)
-    assert (
-        np.abs(np.asarray(y.int_repr()).astype(int) - wanted).max() <= 1
-    )  # tables are correctly rounded, float is not
+    assert np.abs(np.asarray(y.int_repr()).astype(int) - wanted).max() <= 1  # tables are correctly rounded, float is not
     fixed = {"Sigmoid": (1 / 256, 0), "Hardsigmoid": (1 / 256, 0), "Tanh": (1 / 128, 128)}
     if kind in fixed:
         assert (float(grid.scale), int(grid.zero_point)) == fixed[kind]
@@ -241,16 +239,12 @@ def test_attention_is_observed_inside(qat: bool, integers: bool) -> None:
         assert np.abs(np.asarray(converted(x)) - trained).max() <= (2.01 if integers else 1.01) * step
 
 
-@pytest.mark.parametrize(
-    ("a", "b"), [((3, 5), (5, 4)), ((2, 3, 4, 17), (3, 17, 33)), ((1, 70), (2, 70, 1)), ((0, 3), (3, 2))]
-)
+@pytest.mark.parametrize(("a", "b"), [((3, 5), (5, 4)), ((2, 3, 4, 17), (3, 17, 33)), ((1, 70), (2, 70, 1)), ((0, 3), (3, 2))])
 @pytest.mark.parametrize("dtype", [nq.quint8, nq.qint8])
 def test_products_of_matrices_are_exact(a: tuple[int, ...], b: tuple[int, ...], dtype: Any) -> None:
     g, info = np.random.default_rng(0), np.iinfo(dtype.storage)
     left, right = (
-        nq.QTensor(
-            g.integers(info.min, info.max + 1, s).astype(dtype.storage), nq.QParams(scale, zero + info.min, dtype)
-        )
+        nq.QTensor(g.integers(info.min, info.max + 1, s).astype(dtype.storage), nq.QParams(scale, zero + info.min, dtype))
         for s, scale, zero in ((a, 0.1, 100), (b, 0.02, 140))
     )
     sums = (left.values.astype(np.int64) - 100 - info.min) @ (right.values.astype(np.int64) - 140 - info.min)
@@ -274,9 +268,7 @@ def test_attentions_masks_and_weights_are_those_of_the_float_layer() -> None:
     x = np.random.default_rng(0).standard_normal((5, 3, 8)).astype(np.float32)
     mask, padding = np.triu(np.ones((5, 5), bool), 1), np.zeros((3, 5), bool)
     padding[1, 3:] = True
-    for got, expected in zip(
-        twin(x, x, x, padding, attn_mask=mask), layer(x, x, x, padding, attn_mask=mask), strict=True
-    ):
+    for got, expected in zip(twin(x, x, x, padding, attn_mask=mask), layer(x, x, x, padding, attn_mask=mask), strict=True):
         np.testing.assert_allclose(np.asarray(got.detach()), np.asarray(expected.detach()), rtol=1e-5, atol=1e-6)
 
 

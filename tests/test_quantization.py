@@ -130,9 +130,7 @@ def test_qconfig_takes_factories() -> None:
 
 
 def test_engine_names_are_checked() -> None:
-    with pytest.raises(
-        ValueError, match="unknown quantized engine 'foo'; supported_engines are qnnpack, fbgemm, x86, onednn"
-    ):
+    with pytest.raises(ValueError, match="unknown quantized engine 'foo'; supported_engines are qnnpack, fbgemm, x86, onednn"):
         nq.backends.quantized.engine = "foo"
     with pytest.raises(ValueError, match="unknown backend 'foo'; supported: qnnpack"):
         quantization.get_default_qconfig("foo")
@@ -201,9 +199,7 @@ def test_what_patterns_become() -> None:
 
 
 def test_fusion_explains_itself() -> None:
-    with pytest.raises(
-        RuntimeError, match=r"needs evaluation mode: call model.eval\(\) first, or use fuse_modules_qat"
-    ):
+    with pytest.raises(RuntimeError, match=r"needs evaluation mode: call model.eval\(\) first, or use fuse_modules_qat"):
         quantization.fuse_modules(conv_net(0).train(), ["0", "1"])
     with pytest.raises(RuntimeError, match=r"needs training mode: call model.train\(\) first"):
         quantization.fuse_modules_qat(conv_net(0).eval(), ["0", "1"])

@@ -41,9 +41,7 @@ CALLS: dict[str, tuple[str, tuple[int, ...], dict[str, Any]]] = {
 
 def given(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     g, (function, shape, _) = np.random.default_rng(0), CALLS[name]
-    kernel = {"linear": (5, 6), "conv1d": (4, 6, 3), "conv2d": (4, 6, 3, 3), "conv3d": (4, 6, 2, 3, 2)}.get(
-        function, (1,)
-    )
+    kernel = {"linear": (5, 6), "conv1d": (4, 6, 3), "conv2d": (4, 6, 3, 3), "conv3d": (4, 6, 2, 3, 2)}.get(function, (1,))
     q = g.integers(0, 256, shape).astype(np.uint8)
     return q, g.integers(-64, 64, kernel).astype(np.int8), g.normal(size=kernel[0]).astype(np.float32)
 

@@ -113,9 +113,7 @@ def test_pooling_against_torch(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_float32_has_the_values_of_float64_on_any_threads_and_in_any_parts(
-    seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_float32_has_the_values_of_float64_on_any_threads_and_in_any_parts(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     options, _, *arrays = convolution(seed)
     x, w, _, b = (a.astype(np.float32) for a in arrays)
     y = spatial.conv(x, w, b, **options)
@@ -147,9 +145,7 @@ def products(seed: int) -> tuple[tuple[Any, ...], list[tuple[sliding.Convolve, n
 
 
 @pytest.mark.parametrize("seed", range(9))
-def test_products_have_the_same_bits_on_every_instruction_set_and_any_threads(
-    seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_products_have_the_same_bits_on_every_instruction_set_and_any_threads(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     where, calls = products(seed)
     before = nq.get_num_threads()
     for op, *arrays in calls:

@@ -124,7 +124,5 @@ def test_priorities_of_a_mapping() -> None:
         for path in paths:
             kind, index, parent = str(g.choice(["K", "L"])), int(g.integers(2)), path.rpartition(".")[0]
             expected = theirs._maybe_adjust_qconfig_for_module_type_or_name(torchs, kind, path, torchs.global_qconfig)
-            expected = theirs._maybe_adjust_qconfig_for_module_name_object_type_order(
-                torchs, parent, kind, index, expected
-            )
+            expected = theirs._maybe_adjust_qconfig_for_module_name_object_type_order(torchs, parent, kind, index, expected)
             assert ours.resolve(path, {kind: index}, ours.global_qconfig) == expected, (spec, path, kind, index)

@@ -64,9 +64,7 @@ def test_the_formula(isa: str, size: tuple[int, ...], bits: int) -> None:
 
 def test_threads_do_not_matter() -> None:
     g = np.random.default_rng(0)
-    layer = GroupedWeights(
-        g.integers(0, 16, (300, 512)), np.full((300, 16), 0.1, np.float32), np.full((300, 16), 8), 32, 4
-    )
+    layer = GroupedWeights(g.integers(0, 16, (300, 512)), np.full((300, 16), 0.1, np.float32), np.full((300, 16), 8), 32, 4)
     x, before = g.standard_normal((5, 512)).astype(np.float32), nq.get_num_threads()
     results = []
     for threads in (1, 2, 3):
@@ -105,9 +103,7 @@ def network() -> tuple[nn.Sequential, Any]:
 
 
 def noise(y: Any, wanted: Any) -> float:
-    return float(
-        np.linalg.norm(np.asarray(y) - np.asarray(wanted.detach())) / np.linalg.norm(np.asarray(wanted.detach()))
-    )
+    return float(np.linalg.norm(np.asarray(y) - np.asarray(wanted.detach())) / np.linalg.norm(np.asarray(wanted.detach())))
 
 
 def by_group(dtype: Any) -> QConfig:
@@ -136,9 +132,7 @@ def test_the_workflow(qconfig: QConfig, most: float) -> None:
     shown.weight.data, shown.bias = converted[0].weight().dequantize(), model[0].bias
     assert noise(converted[0](x), shown(x)) < 0.01
     assert np.array_equal(copy.deepcopy(converted)(x), converted(x))
-    twin = quantization.convert(
-        quantization.prepare(network()[0].eval().apply(lambda m: setattr(m, "qconfig", qconfig)))
-    )
+    twin = quantization.convert(quantization.prepare(network()[0].eval().apply(lambda m: setattr(m, "qconfig", qconfig))))
     twin.load_state_dict(converted.state_dict())
     assert np.array_equal(twin(x), converted(x))
     assert np.array_equal(quantization.quantize_dynamic(model, {nn.Linear: qconfig})(x), converted(x))
@@ -146,17 +140,14 @@ def test_the_workflow(qconfig: QConfig, most: float) -> None:
 
 def test_four_bits_take_half_the_bytes_of_eight() -> None:
     layers = [
-        quantization.quantize_dynamic(nn.Sequential(nn.Linear(64, 48)), {nn.Linear: by_group(t)})[0]
-        for t in (nq.qint8, nq.qint4)
+        quantization.quantize_dynamic(nn.Sequential(nn.Linear(64, 48)), {nn.Linear: by_group(t)})[0] for t in (nq.qint8, nq.qint4)
     ]
     eight, four = (layer.state_dict()["weight_values"].nbytes for layer in layers)
     assert (eight, four) == (64 * 48, 32 * 48)
     assert layers[1].packed().nbytes < 0.7 * layers[0].packed().nbytes
 
 
-@pytest.mark.parametrize(
-    "qconfig", [quantization.int8_weight_only_qat_qconfig, quantization.int4_weight_only_qat_qconfig]
-)
+@pytest.mark.parametrize("qconfig", [quantization.int8_weight_only_qat_qconfig, quantization.int4_weight_only_qat_qconfig])
 def test_training_equals_deployment(qconfig: QConfig) -> None:
     """Weights are the very integers of training; x is rounded on top, to 8 bits in each group, of which the bound is derived."""
     nq.manual_seed(0)

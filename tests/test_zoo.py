@@ -91,9 +91,7 @@ def called(module: Any, inputs: list[Any], pack: bool, options: dict[str, Any]) 
     return flat(module(inputs[0], tuple(inputs[1:]), **options) if pack else module(*inputs, **options))
 
 
-def run_torch(
-    module: Any, inputs: list[Any], seeds: list[Any] | None, pack: bool, options: dict[str, Any]
-) -> tuple[Any, ...]:
+def run_torch(module: Any, inputs: list[Any], seeds: list[Any] | None, pack: bool, options: dict[str, Any]) -> tuple[Any, ...]:
     """Outputs, gradients of float inputs and parameters, and state, in the dtype of the inputs."""
     leaves = [x.clone().requires_grad_(x.is_floating_point()) for x in inputs]
     outputs = called(module, [x.clone() for x in leaves], pack, options)  # in place spares the leaves
@@ -200,9 +198,7 @@ def test_embedding_bag(mode: str, rest: str, rng: np.random.Generator) -> None:
 FUTURE = np.triu(np.ones((6, 6), bool), 1)
 
 
-@pytest.mark.parametrize(
-    "layer", ["MultiheadAttention(8, 2)", "MultiheadAttention(8, 4, bias=False, batch_first=True)"]
-)
+@pytest.mark.parametrize("layer", ["MultiheadAttention(8, 2)", "MultiheadAttention(8, 4, bias=False, batch_first=True)"])
 def test_attention(layer: str, rng: np.random.Generator) -> None:
     query, key, value = (rng.standard_normal((6, 6, 8)).astype(np.float32) for _ in range(3))
     padding = rng.random((6, 6)) < 0.3
@@ -231,9 +227,7 @@ def test_scaled_dot_product_attention(rng: np.random.Generator) -> None:
     for options in ({}, {"is_causal": True}, {"scale": 0.3}, {"attn_mask": ~FUTURE}):
         theirs = {n: torch.from_numpy(o) if isinstance(o, np.ndarray) else o for n, o in options.items()}
         t32, t64 = (
-            torch.nn.functional.scaled_dot_product_attention(
-                *(torch.from_numpy(x).to(kind) for x in (q, k, v)), **theirs
-            )
+            torch.nn.functional.scaled_dot_product_attention(*(torch.from_numpy(x).to(kind) for x in (q, k, v)), **theirs)
             for kind in (torch.float32, torch.float64)
         )
         close(nn.functional.scaled_dot_product_attention(q, k, v, **options).array, t32, t64, str(options))

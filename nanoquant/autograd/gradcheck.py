@@ -36,9 +36,7 @@ def gradcheck(
     y.backward(g)
     for trial in range(directions):
         steps = [rng.standard_normal(x.shape) for x in points]
-        up, down = (
-            function(*(Tensor(x + sign * H * u) for x, u in zip(points, steps, strict=True))).array for sign in (1, -1)
-        )
+        up, down = (function(*(Tensor(x + sign * H * u) for x, u in zip(points, steps, strict=True))).array for sign in (1, -1))
         numeric = float((g * (up - down)).sum() / (2 * H))
         products = [t.grad.array * u for t, u in zip(tensors, steps, strict=True) if t.grad is not None]
         exact, size = sum(float(p.sum()) for p in products), sum(float(np.abs(p).sum()) for p in products)

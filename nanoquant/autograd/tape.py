@@ -57,9 +57,7 @@ class Node:
     def gradients(self, gradient: Array, retain_graph: bool) -> list[tuple[Source, Array]]:
         """The gradients of the sources that have one; forgets what it knew, unless the graph is retained."""
         if _changed and any(_changed.get(_owner(a), -1) > self.born for a in (*self.arrays, self.y)):
-            raise RuntimeError(
-                f"the gradient of {self.op.name} needs an array that was changed in place: change a clone"
-            )
+            raise RuntimeError(f"the gradient of {self.op.name} needs an array that was changed in place: change a clone")
         parts = self.op.vjp(gradient, self.y, *self.arrays, **self.options)
         found = []
         for source, part, array in zip(self.sources, parts, self.arrays, strict=True):

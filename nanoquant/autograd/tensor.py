@@ -153,9 +153,7 @@ class Tensor(Methods):
         """
         if is_grad_enabled() and (self.requires_grad or (isinstance(value, Tensor) and value.requires_grad)):
             if self.source is self:
-                raise RuntimeError(
-                    "a leaf that requires grad cannot change in place while that is recorded: use no_grad()"
-                )
+                raise RuntimeError("a leaf that requires grad cannot change in place while that is recorded: use no_grad()")
             if not part and (self.node.op.name == "getitem" if self.node else self.array.base is not None):
                 raise RuntimeError("a part of a tensor cannot change in place while that is recorded: x[i] = x[i] + y")
             made = apply(OPS["setitem"], self, value, index=_arrays(index))

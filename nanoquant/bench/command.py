@@ -44,9 +44,7 @@ def counts(text: str) -> list[int]:
 def add(commands: Any) -> None:
     """Adds the command to a parser's subcommands."""
     bench = commands.add_parser("bench", help="time the kernels against this CPU's limits and other int8 libraries")
-    kinds = bench.add_subparsers(
-        required=True, metavar="gemm | conv | elementwise | train | lstm | weights", dest="kind"
-    )
+    kinds = bench.add_subparsers(required=True, metavar="gemm | conv | elementwise | train | lstm | weights", dest="kind")
     for kind, (form, *_) in FORMS.items():
         command = kinds.add_parser(kind, epilog=EPILOG)
         command.add_argument("--shape", action="append", help=f"{form}, in place of the table's; may be repeated")
@@ -66,9 +64,7 @@ def add(commands: Any) -> None:
     for kind, module in (("train", train), ("lstm", recurrent), ("weights", weights)):
         command = kinds.add_parser(kind, epilog=said)
         if kind == "train":
-            command.add_argument(
-                "--network", action="append", choices=train.NETWORKS, help="in place of all; may be repeated"
-            )
+            command.add_argument("--network", action="append", choices=train.NETWORKS, help="in place of all; may be repeated")
         command.add_argument("--threads", type=counts, default=[1], help="of everybody, as in 1,2 (default 1)")
         command.add_argument("--peers", help="none (default: torch, or onnxruntime, if installed)")
         command.add_argument("--rounds", type=int, default=20, choices=range(1, 10_000), metavar="N", help="default 20")

@@ -86,8 +86,7 @@ def _qdq_model(data: Data, nhwc: bool) -> bytes:
         nodes.append(node("Transpose", ["y"], ["outputs"], perm=[0, 2, 3, 1]))
         names = ("images", "outputs")
     ends = [
-        [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.UINT8, shape)]
-        for n, shape in zip(names, shapes, strict=True)
+        [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.UINT8, shape)] for n, shape in zip(names, shapes, strict=True)
     ]
     arrays = [onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()]
     graph = onnx.helper.make_graph(nodes, "layer", *ends, arrays)

@@ -123,9 +123,7 @@ def measure(network: Network, qat: bool, threads: int, rounds: int, torch: Any) 
     g = np.random.default_rng(0)
     x, target = g.standard_normal(network.shape, dtype=np.float32), g.integers(0, 10, network.shape[0])
     own = network.make(vars(network.source))
-    runs = {
-        "ours": step_of(own, qat, nn.Module, quantization, optim.SGD, nn.functional.cross_entropy, tensor(x), target)
-    }
+    runs = {"ours": step_of(own, qat, nn.Module, quantization, optim.SGD, nn.functional.cross_entropy, tensor(x), target)}
     native.set_num_threads(threads)
     set_blas_threads(threads)
     if torch is not None:

@@ -74,9 +74,7 @@ def measure(shape: tuple[int, ...], threads: int, rounds: int, modules: tuple[An
     times = interleave(runs, rounds, settles=threads > 1)
     ratios = {name: float(np.median(times[name] / times["ours"])) for name in runs if name not in ("ours", "reading")}
     seconds, share = float(np.median(times["ours"])), np.median(times["reading"] / times["ours"])
-    return Row(
-        shape, threads, seconds, 1e-9 * layer.nbytes / seconds, 100 * share * layer.nbytes / stream.bytes, ratios
-    )
+    return Row(shape, threads, seconds, 1e-9 * layer.nbytes / seconds, 100 * share * layer.nbytes / stream.bytes, ratios)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -62,9 +62,7 @@ MISSING = {
 
 
 def _absent(name: str) -> str:
-    instead = next(
-        (text for start, text in MISSING.items() if name.startswith(start)), "see nanoquant.compat.coverage()"
-    )
+    instead = next((text for start, text in MISSING.items() if name.startswith(start)), "see nanoquant.compat.coverage()")
     return f"{name} is not in nanoquant: {instead}"
 
 

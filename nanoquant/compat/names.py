@@ -64,9 +64,7 @@ class Torch:
     __version__ = "2.13.0+nanoquant"
     save, load = staticmethod(save), staticmethod(load)
     dequantize, int_repr = (staticmethod(methodcaller(name)) for name in ("dequantize", "int_repr"))
-    tensor, as_tensor, zeros, ones, empty, full = map(
-        _anywhere, (c.tensor, c.as_tensor, c.zeros, c.ones, c.empty, c.full)
-    )
+    tensor, as_tensor, zeros, ones, empty, full = map(_anywhere, (c.tensor, c.as_tensor, c.zeros, c.ones, c.empty, c.full))
     rand, randn, randint, randperm = map(_anywhere, (c.rand, c.randn, c.randint, c.randperm))
     arange, linspace, eye = map(_anywhere, (c.arange, c.linspace, c.eye))
     set_printoptions = use_deterministic_algorithms = staticmethod(_nothing)
@@ -162,6 +160,4 @@ class Distributions:
 
     Normal = _distribution("Normal", "Mean, standard deviation.", lambda m, s, shape: generator().normal(m, s, shape))
     Uniform = _distribution("Uniform", "Low, high.", lambda low, high, shape: generator().uniform(low, high, shape))
-    Pareto = _distribution(
-        "Pareto", "Scale, alpha.", lambda s, alpha, shape: s * (1 - generator().random(shape)) ** (-1 / alpha)
-    )
+    Pareto = _distribution("Pareto", "Scale, alpha.", lambda s, alpha, shape: s * (1 - generator().random(shape)) ** (-1 / alpha))

@@ -79,9 +79,7 @@ class RandomCrop:
         padded = np.pad(image, borders)
         room = [have - want for have, want in zip(padded.shape, self.size, strict=False)]
         if min(room) < 0:
-            raise ValueError(
-                f"a window of {self.size} does not fit into an image of {padded.shape[:2]}: Resize is not here"
-            )
+            raise ValueError(f"a window of {self.size} does not fit into an image of {padded.shape[:2]}: Resize is not here")
         top, left = self.corner(room)
         return padded[top : top + self.size[0], left : left + self.size[1]]
 
@@ -167,9 +165,7 @@ def _model(build: Callable[..., Module], name: str) -> Callable[..., Module]:
     def model(pretrained: bool = False, weights: Any = None, quantize: bool = False, **options: Any) -> Module:
         options.pop("progress", None)
         if quantize:
-            raise ValueError(
-                f"{name}(quantize=True) is a download: quantize the float model with prepare_fx and convert_fx"
-            )
+            raise ValueError(f"{name}(quantize=True) is a download: quantize the float model with prepare_fx and convert_fx")
         made = build(**options)
         if pretrained or weights is not None:
             made.load_state_dict(load_weights(found(Path(f"{name}.pth"), Path(f"{name}.safetensors"))))

@@ -103,9 +103,7 @@ def _read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
         shape, (begin, stop) = entry["shape"], entry["data_offsets"]
         elements = _elements(data[8 + length + begin : 8 + length + stop], SAFETENSORS[entry["dtype"]])
         if begin != end or stop < begin or math.prod(shape) != elements.size or min(shape, default=0) < 0:
-            raise FileError(
-                f"{path}: {name!r} is said to lie in bytes {begin}..{stop} with shape {shape}, which is wrong"
-            )
+            raise FileError(f"{path}: {name!r} is said to lie in bytes {begin}..{stop} with shape {shape}, which is wrong")
         weights[name], end = elements.reshape(shape), stop
     if end != len(data) - 8 - length:
         raise FileError(f"{path}: {len(data) - 8 - length} bytes of arrays, of which its header names {end}")

@@ -114,9 +114,7 @@ class PackedWeights:
         output_padding: Sizes | int = 0,
     ) -> None:  # fmt: skip
         if weights.ndim not in AXES or weights.dtype != np.int8:
-            raise ValueError(
-                f"weights must be int8 with 3, 4 or 5 dimensions; got {weights.dtype} of shape {weights.shape}"
-            )
+            raise ValueError(f"weights must be int8 with 3, 4 or 5 dimensions; got {weights.dtype} of shape {weights.shape}")
         out_channels = weights.shape[0]
         if scale.shape not in ((), (out_channels,)) or scale.shape != zero_point.shape:
             raise ValueError(
@@ -143,9 +141,7 @@ class PackedWeights:
         axes = self.weights.ndim - 2
         sizes = (value,) * axes if isinstance(value, int) else tuple(value)
         if len(sizes) != axes or min(sizes) < least:
-            raise ValueError(
-                f"{name} must be one integer of at least {least}, or {axes}, one for each axis; got {value}"
-            )
+            raise ValueError(f"{name} must be one integer of at least {least}, or {axes}, one for each axis; got {value}")
         return sizes
 
     @cached_property

@@ -71,9 +71,7 @@ def conv(
     return epilogue(accumulate(x, x_zero_point, w, w_zero_point, **geometry))
 
 
-def linear(
-    x: Integers, x_zero_point: int, w: Integers, w_zero_point: Integers | int, epilogue: Epilogue
-) -> NDArray[Any]:
+def linear(x: Integers, x_zero_point: int, w: Integers, w_zero_point: Integers | int, epilogue: Epilogue) -> NDArray[Any]:
     """A quantized linear layer: x (rows, in_features), w (out_features, in_features), result (rows, out_features).
 
     It is the convolution of a line of `rows` pixels with a kernel of one.

@@ -106,6 +106,4 @@ def _windows(image: NDArray[Any], channels: range, lines: range, sizes: tuple[Si
     """The struct of both."""
     neutral = (1, 1, 1, 1, 0, 1)  # of an axis that is not there
     axes = [[n] * (3 - len(s)) + list(s) for n, s in zip(neutral, sizes, strict=True)]
-    return ffi.new(
-        "nq_windows *", (image.itemsize, len(image), len(channels), image.shape[-1], *axes, lines.start, len(lines))
-    )
+    return ffi.new("nq_windows *", (image.itemsize, len(image), len(channels), image.shape[-1], *axes, lines.start, len(lines)))

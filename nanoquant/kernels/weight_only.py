@@ -57,9 +57,7 @@ class GroupedWeights:
             where = np.arange(count) * part // group
             scale, zero_point = scale[:, where], zero_point[:, where]
         self.asymmetric = bool((zero_point != 1 << (bits - 1)).any())
-        self._struct = ffi.new(
-            "nq_weights *", (0, bits, part, self.asymmetric, self.in_features, self.out_features, ffi.NULL)
-        )
+        self._struct = ffi.new("nq_weights *", (0, bits, part, self.asymmetric, self.in_features, self.out_features, ffi.NULL))
         self._memory = aligned(lib.nq_weights_bytes(self._struct))
         self._struct.packed = pointer("char[]", self._memory)
         arrays = [np.ascontiguousarray(a, t) for a, t in ((q, np.uint8), (scale, np.float32), (zero_point, np.uint8))]

@@ -24,14 +24,10 @@ V1 = (
 V2 = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 
 
-def _conv_bn(
-    channels: int, out: int, kernel: Any, stride: int = 1, groups: int = 1, act: Any = nn.ReLU
-) -> nn.Sequential:
+def _conv_bn(channels: int, out: int, kernel: Any, stride: int = 1, groups: int = 1, act: Any = nn.ReLU) -> nn.Sequential:
     sizes = kernel if isinstance(kernel, tuple) else (kernel, kernel)
     padding = (sizes[0] // 2, (sizes[1] - 1) // 2)
-    return nn.Sequential(
-        nn.Conv2d(channels, out, kernel, stride, padding, groups=groups, bias=False), nn.BatchNorm2d(out), act()
-    )
+    return nn.Sequential(nn.Conv2d(channels, out, kernel, stride, padding, groups=groups, bias=False), nn.BatchNorm2d(out), act())
 
 
 def _separable(channels: int, out: int, stride: int = 1) -> nn.Sequential:

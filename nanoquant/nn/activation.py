@@ -31,9 +31,7 @@ def _erfc_over_t(points: Array) -> Array:
 
 
 _FAR = 9.0  # erfc is below 1e-36 from here on
-_ERFC: list[float] = (
-    Chebyshev.interpolate(_erfc_over_t, 10, [1 / (1 + _FAR / 2), 1]).convert(kind=Polynomial).coef.tolist()
-)
+_ERFC: list[float] = Chebyshev.interpolate(_erfc_over_t, 10, [1 / (1 + _FAR / 2), 1]).convert(kind=Polynomial).coef.tolist()
 
 
 def erf(x: Array) -> Array:

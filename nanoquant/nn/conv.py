@@ -112,9 +112,7 @@ class Geometry:
         self.padding = padding if isinstance(padding, str) else sizes(padding, "padding", axes)
         self.output_padding = (0,) * axes
         if groups < 1 or in_channels % groups or out_channels % groups:
-            raise ValueError(
-                f"groups must divide in_channels={in_channels} and out_channels={out_channels}; got {groups}"
-            )
+            raise ValueError(f"groups must divide in_channels={in_channels} and out_channels={out_channels}; got {groups}")
         if min(*self.kernel_size, *self.stride, *self.dilation) < 1:
             raise ValueError("kernel_size, stride and dilation must be at least 1")
         if padding_mode not in PADDING_MODES:
@@ -146,9 +144,7 @@ class Geometry:
         zero, one = (0,) * self.axes, (1,) * self.axes
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
         usual = {"padding": zero, "dilation": one, "output_padding": zero, "groups": 1}
-        text += "".join(
-            f", {name}={getattr(self, name)}" for name, value in usual.items() if getattr(self, name) != value
-        )
+        text += "".join(f", {name}={getattr(self, name)}" for name, value in usual.items() if getattr(self, name) != value)
         mode = "" if self.padding_mode == "zeros" else f", padding_mode={self.padding_mode}"
         return text + ("" if bias else ", bias=False") + mode
 

@@ -88,9 +88,7 @@ def embedding_bag(
             best[i] = np.flatnonzero(bag == i)[rows.array[bag == i].argmax(axis=0)]
         return rows[best, np.arange(weight.shape[1])] * (sizes > 0).astype(rows.dtype)
     if per_sample_weights is not None:
-        factors = (
-            per_sample_weights if isinstance(per_sample_weights, Tensor) else Tensor(np.asarray(per_sample_weights))
-        )
+        factors = per_sample_weights if isinstance(per_sample_weights, Tensor) else Tensor(np.asarray(per_sample_weights))
         rows = rows * factors.reshape(-1)[kept].reshape(-1, 1)
     y = apply(SUM_BAGS, rows, index=bag, count=count)
     return y / np.maximum(sizes, 1) if mode == "mean" else y

@@ -43,9 +43,7 @@ def _pick_vjp(g: Array, y: Array, x: Array, index: Array) -> tuple[Array]:
 PICK = Op("pick", lambda x, index: np.take_along_axis(x, index, axis=1), _pick_vjp)
 
 
-def _of_classes(
-    log_p: Tensor, target: Array, weight: Any, ignore_index: int, reduction: str, smoothing: float
-) -> Tensor:
+def _of_classes(log_p: Tensor, target: Array, weight: Any, ignore_index: int, reduction: str, smoothing: float) -> Tensor:
     """-w[t] log p[t], smoothed by epsilon = smoothing: (1 - epsilon) of that, and epsilon times the mean of all classes'."""
     classes, ignored = log_p.shape[1], target == ignore_index
     if target.shape != log_p.shape[:1] + log_p.shape[2:] or target.dtype.kind not in "iu":

@@ -171,9 +171,7 @@ class _BatchNorm(_Norm):
             self.num_batches_tracked += 1
             momentum = 1 / float(self.num_batches_tracked) if self.momentum is None else momentum
         own = self.training or not self.track_running_stats
-        y: Tensor = type(self).function(
-            x, self.running_mean, self.running_var, self.weight, self.bias, own, momentum, self.eps
-        )
+        y: Tensor = type(self).function(x, self.running_mean, self.running_var, self.weight, self.bias, own, momentum, self.eps)
         return y
 
 
@@ -240,9 +238,7 @@ class LayerNorm(_Norm):
 
     function, shown = staticmethod(layer_norm), "*normalized_shape eps elementwise_affine bias"
 
-    def __init__(
-        self, normalized_shape: Any, eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True
-    ) -> None:
+    def __init__(self, normalized_shape: Any, eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True) -> None:
         Module.__init__(self)
         shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine
@@ -257,9 +253,7 @@ class GroupNorm(_Norm):
 
     function, shown = staticmethod(group_norm), "*num_groups *num_channels eps affine bias"
 
-    def __init__(
-        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, *, bias: bool = True
-    ) -> None:
+    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, *, bias: bool = True) -> None:
         Module.__init__(self)
         if num_channels % num_groups:
             raise ValueError(f"num_channels={num_channels} must be divisible by num_groups={num_groups}")

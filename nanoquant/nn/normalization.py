@@ -38,9 +38,7 @@ def moments(x: Array) -> tuple[Array, Array]:
     return mean, ((squares - rest * rest / len(rows)) / len(rows)).astype(x.dtype)
 
 
-def batch_norm(
-    x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float = 1e-5, training: bool = True
-) -> Array:
+def batch_norm(x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float = 1e-5, training: bool = True) -> Array:
     """x: (batch, channels, ...); all others (channels,)."""
     factor = gamma / np.sqrt(var + x.dtype.type(eps))
     return _like(channel_line(None, None, factor, _rows(x), mean, beta), x)

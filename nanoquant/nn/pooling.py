@@ -23,9 +23,7 @@ def _windows(
     return shape, [window for _, window in places(out, kernel, stride, dilation)]
 
 
-def max_pool(
-    x: Array, *, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil_mode: bool = False
-) -> Array:
+def max_pool(x: Array, *, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil_mode: bool = False) -> Array:
     """The greatest value in each window; padding never wins."""
     shape, windows = _windows(x, kernel, stride, padding, dilation, ceil_mode)
     padded = pad(x, shape, padding, -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min)

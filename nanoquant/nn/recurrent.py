@@ -34,9 +34,7 @@ class _Recurrent(Layer):
 
     def run(self, x: Tensor, suffix: str, start: list[Tensor], reverse: bool = False) -> tuple[Tensor, list[Tensor]]:
         """(h_1 ... h_T, [h_T, and c_T if there is one]) of one layer in one direction. x: (steps, batch, inputs)."""
-        w_ih, w_hh, b_ih, b_hh = (
-            getattr(self, f"{n}{suffix}") for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        )
+        w_ih, w_hh, b_ih, b_hh = (getattr(self, f"{n}{suffix}") for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
         steps, none = KINDS[self.kind](reverse), np.zeros(len(w_hh), x.dtype)
         b_p, b_a = (b_ih + b_hh, none) if self.bias and steps.shared else (b_ih, b_hh if self.bias else none)
         y = apply(Op(self.kind, steps.forward, steps.vjp), linear(x, w_ih, b_p), w_hh, b_a, *start)
@@ -78,9 +76,7 @@ class _Sequence(_Recurrent):
         alone, across = x.ndim == 2, (1, 0, 2)
         x = x.reshape(x.shape[0], 1, x.shape[1]) if alone else x.permute(across) if self.batch_first else x
         if x.ndim != 3 or x.shape[2] != self.input_size:
-            raise ValueError(
-                f"{type(self).__name__} takes sequences of {self.input_size} features; got {np.shape(input)}"
-            )
+            raise ValueError(f"{type(self).__name__} takes sequences of {self.input_size} features; got {np.shape(input)}")
         shape = (self.num_layers * len(self.suffixes), x.shape[1], self.hidden_size)
         start = self.start(hx, shape, x.dtype)
         ends: list[list[Tensor]] = []

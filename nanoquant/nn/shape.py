@@ -92,9 +92,7 @@ def pad(input: ArrayLike, pad: tuple[int, ...], mode: str = "constant", value: f
     return pad_axes(x, ((0, 0),) * (x.ndim - len(pairs)) + pairs[::-1], mode, value)
 
 
-def _axis_positions(
-    size: int, out: int, scale: float | None, linear: bool, align_corners: bool
-) -> tuple[Array, Array, Array]:
+def _axis_positions(size: int, out: int, scale: float | None, linear: bool, align_corners: bool) -> tuple[Array, Array, Array]:
     """For each of `out` pixels: the two pixels of the input that it lies between, and the weight of the second."""
     step = size / out if scale is None else 1 / scale
     if not linear:
@@ -123,9 +121,7 @@ def interpolate(
     """
     x = as_tensor(input)
     if mode != "nearest" and LINEAR_MODES.get(mode) != x.ndim:
-        raise ValueError(
-            f"mode {mode!r} does not take {x.ndim} axes; modes: nearest, {', '.join(LINEAR_MODES)} (3, 4, 5)"
-        )
+        raise ValueError(f"mode {mode!r} does not take {x.ndim} axes; modes: nearest, {', '.join(LINEAR_MODES)} (3, 4, 5)")
     if (size is None) == (scale_factor is None):
         raise ValueError("interpolate takes either size or scale_factor")
     axes = x.ndim - 2

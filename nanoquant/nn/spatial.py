@@ -165,9 +165,7 @@ def _with_bias_gradient(dx: Callable[[], Array], dw: Array, g: Array, b: Array |
     return gradients if b is None else (*gradients, g.reshape(-1, g.shape[-1]).sum(axis=0))
 
 
-def conv(
-    x: Array, w: Array, b: Array | None = None, *, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int = 1
-) -> Array:
+def conv(x: Array, w: Array, b: Array | None = None, *, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int = 1) -> Array:
     """y[n, o, p] = b[o] + sum_{c, i} w[o, c, i] x[n, c, p stride + i dilation - padding], p and i over all spatial axes.
 
     x: (batch, in_channels, *size). w: (out_channels, in_channels / groups, *kernel). b: (out_channels,).

@@ -42,9 +42,7 @@ def out_size(size: int, kernel: int, stride: int, padding: int, dilation: int, c
     return out - ((out - 1) * stride >= size + padding)
 
 
-def out_sizes(
-    shape: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil_mode: bool = False
-) -> Sizes:
+def out_sizes(shape: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil_mode: bool = False) -> Sizes:
     """`out_size` of every axis of images of `shape`."""
     axes = zip(shape[2:], kernel, stride, padding, dilation, strict=True)
     return tuple(out_size(*axis, ceil_mode) for axis in axes)
@@ -57,9 +55,7 @@ def places(out: Sizes, kernel: Sizes, stride: Sizes, dilation: Sizes) -> Iterato
         yield place, (..., *(slice(i * d, i * d + (o - 1) * s + 1, s) for i, o, s, d in axes))
 
 
-def padded_shape(
-    shape: Sizes, out: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes
-) -> tuple[int, ...]:
+def padded_shape(shape: Sizes, out: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> tuple[int, ...]:
     """The image with its padding, and as much more at its end as the last windows reach."""
     axes = zip(shape[2:], out, kernel, stride, padding, dilation, strict=True)
     return shape[:2] + tuple(max(n + 2 * p, (o - 1) * s + d * (k - 1) + 1) for n, o, k, s, p, d in axes)

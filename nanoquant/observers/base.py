@@ -180,8 +180,7 @@ class Observer(Module, ABC):
         Raises ValueError when the two are set up differently, or when order matters and the batches have no numbers.
         """
         mine, theirs = (
-            {k: v for k, v in vars(o).items() if not k.startswith("_") and k not in self.progress}
-            for o in (self, other)
+            {k: v for k, v in vars(o).items() if not k.startswith("_") and k not in self.progress} for o in (self, other)
         )
         if type(self) is not type(other) or mine != theirs:
             raise ValueError(f"observers must be set up alike to merge; got {self!r} {mine} and {other!r} {theirs}")
@@ -201,9 +200,7 @@ class Observer(Module, ABC):
         """The observer rule for a range, with this observer's dtype, scheme and options."""
         own = self.has_customized_qrange or self.quant_max != self.dtype.quant_max
         q_low, q_high = (self.quant_min, self.quant_max) if own else (None, None)
-        return choose_qparams(
-            low, high, self.dtype, self.qscheme, q_low, q_high, self.eps, self.rule, self.power_of_two
-        )
+        return choose_qparams(low, high, self.dtype, self.qscheme, q_low, q_high, self.eps, self.rule, self.power_of_two)
 
     def calculate_qparams(self) -> tuple[Floats, NDArray[Any]]:
         """(scale, zero_point) by the observer rule: of length 1 per tensor, else one entry per channel or group.

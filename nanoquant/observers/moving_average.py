@@ -76,9 +76,7 @@ class MovingAverageMinMaxObserver(NumberedObserver):
     def __init__(self, averaging_constant: float = 0.01, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.is_dynamic and averaging_constant != 1:
-            raise NotImplementedError(
-                f"a dynamic range has no memory: averaging_constant must be 1; got {averaging_constant}"
-            )
+            raise NotImplementedError(f"a dynamic range has no memory: averaging_constant must be 1; got {averaging_constant}")
         self.averaging_constant = averaging_constant
 
     def observe(self, x: Floats) -> None:

@@ -41,9 +41,7 @@ class Optimizer:
         self.defaults = {**self.options, **dict(zip(self.options, values, strict=False)), **options}
         unknown = [*(self.defaults.keys() - self.options.keys()), *map(str, values[len(self.options) :])]
         if unknown:
-            raise TypeError(
-                f"{type(self).__name__} has the options {', '.join(self.options)}; got {', '.join(unknown)}"
-            )
+            raise TypeError(f"{type(self).__name__} has the options {', '.join(self.options)}; got {', '.join(unknown)}")
         self.state: dict[int, dict[str, Any]] = {}
         self._room = np.empty((2, 0), np.float32)
         self.param_groups: list[dict[str, Any]] = []
@@ -96,9 +94,7 @@ class Optimizer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from what `state_dict` gave, here or in torch. Raises ValueError if the groups differ in size."""
-        own, other = (
-            [len(group["params"]) for group in groups] for groups in (self.param_groups, state["param_groups"])
-        )
+        own, other = ([len(group["params"]) for group in groups] for groups in (self.param_groups, state["param_groups"]))
         if own != other:
             raise ValueError(f"the optimizer has groups of {own} parameters; the state is for {other}")
         for group, loaded in zip(self.param_groups, state["param_groups"], strict=True):

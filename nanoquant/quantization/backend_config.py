@@ -269,13 +269,9 @@ _WEIGHTS = {"onednn": (_PER_TENSOR[1], _PER_CHANNEL[1])}  # torch's oneDNN layer
 _ACTIVATIONS = [DTypeWithConstraints(dtype, qschemes=_PER_TENSOR) for dtype in (quint8, qint8)]
 _DYNAMIC, _FLOAT = DTypeWithConstraints(quint8, qschemes=_PER_TENSOR[:1]), np.dtype(np.float32)
 _HALF = np.dtype(np.float16)
-_ROWS = [
-    DTypeWithConstraints(t, qschemes=(QScheme.per_channel_affine_float_qparams,), ch_axis=0) for t in (quint8, quint4)
-]
+_ROWS = [DTypeWithConstraints(t, qschemes=(QScheme.per_channel_affine_float_qparams,), ch_axis=0) for t in (quint8, quint4)]
 _FEW_BITS = [
-    DTypeWithConstraints(
-        dtype, qschemes=_PER_TENSOR + _PER_CHANNEL + (QScheme.per_group_affine, QScheme.per_group_symmetric)
-    )
+    DTypeWithConstraints(dtype, qschemes=_PER_TENSOR + _PER_CHANNEL + (QScheme.per_group_affine, QScheme.per_group_symmetric))
     for dtype in (qint8, quint8, qint4, quint4)
 ]
 _PASSING = (nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Dropout, nn.Identity)

@@ -63,9 +63,7 @@ def calibrate(model: Module, batches: Iterable[Any], executor: Executor | None =
         _merge(observers, states)
     if any(o.wants_second_pass for o in observers.values()):
         if isinstance(batches, Iterator):
-            raise ValueError(
-                "calibrate: this model's observers take two passes: give batches as a list, not an iterator"
-            )
+            raise ValueError("calibrate: this model's observers take two passes: give batches as a list, not an iterator")
         for states in _passed(model, batches, executor):
             _merge({path: o for path, o in observers.items() if o.wants_second_pass}, states)
     return model

@@ -143,9 +143,7 @@ class FakeQuantize(FakeQuantizeBase):
         switches = f"fake_quant_enabled={self.fake_quant_enabled[0]}, observer_enabled={self.observer_enabled[0]}"
         if not self.activation_post_process.calibrated or self.scale.size != 1:
             return f"{switches}, quant_min={self.quant_min}, quant_max={self.quant_max}, dtype={self.dtype.name}"
-        return (
-            f"{switches}, scale={self.scale.item():.6g}, zero_point={self.zero_point.item()}, dtype={self.dtype.name}"
-        )
+        return f"{switches}, scale={self.scale.item():.6g}, zero_point={self.zero_point.item()}, dtype={self.dtype.name}"
 
 
 class FixedQParamsFakeQuantize(FakeQuantize):

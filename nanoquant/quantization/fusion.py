@@ -33,9 +33,7 @@ def fuse_layer_bn(layer: Any, bn: Any) -> Any:
         )
     transposed = "Transpose" in type(layer).__name__
     if transposed and layer.groups > 1:
-        raise ValueError(
-            f"{type(layer).__name__} with groups={layer.groups} has no axis of output channels to fold into"
-        )
+        raise ValueError(f"{type(layer).__name__} with groups={layer.groups} has no axis of output channels to fold into")
     fused = copy.deepcopy(layer)
     with no_grad():
         weight, bias = fold_batch_norm(layer.weight, layer.bias, bn, axis=int(transposed))
@@ -73,11 +71,7 @@ PATTERNS: Patterns = {
     (nn.ConvTranspose3d, nn.BatchNorm3d): (fuse_layer_bn, _not_for_training),
     (nn.BatchNorm2d, nn.ReLU): (intrinsic.BNReLU2d, intrinsic.BNReLU2d),
     (nn.BatchNorm3d, nn.ReLU): (intrinsic.BNReLU3d, intrinsic.BNReLU3d),
-    **{
-        key: value
-        for n, (c, bn) in enumerate(intrinsic.CONVOLUTIONS, 1)
-        for key, value in _convolution(n, c, bn).items()
-    },
+    **{key: value for n, (c, bn) in enumerate(intrinsic.CONVOLUTIONS, 1) for key, value in _convolution(n, c, bn).items()},
 }
 
 # ... and those that graph mode leaves apart, since torch observes between their parts

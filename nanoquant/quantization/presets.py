@@ -57,9 +57,7 @@ default_histogram_observer = HistogramObserver.with_args(quant_min=0, quant_max=
 default_placeholder_observer = PlaceholderObserver.with_args(dtype=np.float32)
 default_debug_observer = RecordingObserver.with_args()
 default_reuse_input_observer = ReuseInputObserver.with_args()
-default_dynamic_quant_observer = PlaceholderObserver.with_args(
-    dtype=quint8, quant_min=0, quant_max=255, is_dynamic=True
-)
+default_dynamic_quant_observer = PlaceholderObserver.with_args(dtype=quint8, quant_min=0, quant_max=255, is_dynamic=True)
 default_fixed_qparams_range_0to1_observer = FixedQParamsObserver.with_args(scale=1 / 256, zero_point=0)
 default_fixed_qparams_range_neg1to1_observer = FixedQParamsObserver.with_args(scale=2 / 256, zero_point=128)
 
@@ -74,13 +72,9 @@ default_float_qparams_observer_4bit = PerChannelMinMaxObserver.with_args(dtype=q
 # ---- fake-quantizers -------------------------------------------------------------------------------------------------
 
 _uint8 = FakeQuantize.with_args(quant_min=0, quant_max=255, dtype=quint8)
-default_fake_quant = _uint8.with_args(
-    observer=MovingAverageMinMaxObserver, qscheme=per_tensor_affine, reduce_range=True
-)
+default_fake_quant = _uint8.with_args(observer=MovingAverageMinMaxObserver, qscheme=per_tensor_affine, reduce_range=True)
 default_histogram_fake_quant = default_fake_quant.with_args(observer=HistogramObserver)
-default_dynamic_fake_quant = _uint8.with_args(
-    observer=MovingAverageMinMaxObserver, is_dynamic=True, averaging_constant=1
-)
+default_dynamic_fake_quant = _uint8.with_args(observer=MovingAverageMinMaxObserver, is_dynamic=True, averaging_constant=1)
 default_fused_act_fake_quant = FusedMovingAvgObsFakeQuantize.with_args(
     observer=MovingAverageMinMaxObserver, quant_min=0, quant_max=255, dtype=quint8
 )
@@ -114,9 +108,7 @@ default_embedding_fake_quant_4bit = _of_weights(FakeQuantize, dtype=quint4, **_E
 
 _int8_histogram = HistogramObserver.with_args(dtype=qint8, eps=2**-12)
 _int8_fused = default_fused_act_fake_quant.with_args(dtype=qint8, **_INT8, eps=2**-12)
-_float16, _float16_dynamic = (
-    PlaceholderObserver.with_args(dtype=np.float16, is_dynamic=dynamic) for dynamic in (False, True)
-)
+_float16, _float16_dynamic = (PlaceholderObserver.with_args(dtype=np.float16, is_dynamic=dynamic) for dynamic in (False, True))
 _float32 = NoopObserver.with_args(dtype=np.float32)
 
 default_qconfig = QConfig(default_observer, default_weight_observer)
@@ -133,9 +125,7 @@ float_qparams_weight_only_qconfig_4bit = QConfig(default_placeholder_observer, d
 int8_weight_only_qconfig = QConfig(default_placeholder_observer, default_per_channel_weight_observer)
 int4_weight_only_qconfig = QConfig(default_placeholder_observer, int4_group_observer)
 default_symmetric_qnnpack_qconfig = QConfig(_int8_histogram, weight_observer_range_neg_127_to_127)
-default_per_channel_symmetric_qnnpack_qconfig = QConfig(
-    _int8_histogram, per_channel_weight_observer_range_neg_127_to_127
-)
+default_per_channel_symmetric_qnnpack_qconfig = QConfig(_int8_histogram, per_channel_weight_observer_range_neg_127_to_127)
 
 default_qat_qconfig = QConfig(default_fake_quant, default_weight_fake_quant)
 default_qat_qconfig_v2 = QConfig(default_fused_act_fake_quant, default_fused_wt_fake_quant)
@@ -147,9 +137,7 @@ default_activation_only_qconfig = QConfig(default_fake_quant, nn.Identity)
 default_embedding_qat_qconfig = QConfig(_float32, default_embedding_fake_quant)
 default_embedding_qat_qconfig_4bit = QConfig(_float32, default_embedding_fake_quant_4bit)
 default_symmetric_qnnpack_qat_qconfig = QConfig(_int8_fused, fused_wt_fake_quant_range_neg_127_to_127)
-default_per_channel_symmetric_qnnpack_qat_qconfig = QConfig(
-    _int8_fused, fused_per_channel_wt_fake_quant_range_neg_127_to_127
-)
+default_per_channel_symmetric_qnnpack_qat_qconfig = QConfig(_int8_fused, fused_per_channel_wt_fake_quant_range_neg_127_to_127)
 
 
 class _Defaults(NamedTuple):

@@ -46,9 +46,7 @@ class QConfigMapping:
     object_type_qconfigs: dict[ObjectType, QConfig | None] = field(default_factory=dict)
     module_name_regex_qconfigs: dict[str, QConfig | None] = field(default_factory=dict)
     module_name_qconfigs: dict[str, QConfig | None] = field(default_factory=dict)
-    module_name_object_type_order_qconfigs: dict[tuple[str, ObjectType, int], QConfig | None] = field(
-        default_factory=dict
-    )
+    module_name_object_type_order_qconfigs: dict[tuple[str, ObjectType, int], QConfig | None] = field(default_factory=dict)
 
     def set_global(self, global_qconfig: QConfig | None) -> QConfigMapping:
         """For everything that nothing else is said of."""
@@ -107,9 +105,7 @@ class QConfigMapping:
             for key in getattr(self, f"{style}_qconfigs"):
                 if not any(fits(key, one) for one in known):
                     nearest = difflib.get_close_matches(str(key), map(str, known), cutoff=0)
-                    raise QConfigError(
-                        f"set_{style}: the model has no {key!r}; nearest: {', '.join(nearest) or 'none'}"
-                    )
+                    raise QConfigError(f"set_{style}: the model has no {key!r}; nearest: {', '.join(nearest) or 'none'}")
 
     def to_dict(self) -> dict[str, Any]:
         """torch's form: "" for the global qconfig, and a list of tuples for each of the other setters."""
@@ -162,9 +158,7 @@ def occurrences(model: Module) -> Iterator[tuple[str, Module, Kinds]]:
         yield path, module, kinds
 
 
-def propagate_qconfig_(
-    module: Module, qconfig_mapping: QConfigMapping | dict[Any, QConfig | None] | None = None
-) -> None:
+def propagate_qconfig_(module: Module, qconfig_mapping: QConfigMapping | dict[Any, QConfig | None] | None = None) -> None:
     """Gives every module below its qconfig: its own attribute, else the mapping's, else that of the nearest ancestor
     that has the attribute, else the global one. An attribute that is None stops inheritance.
 

@@ -126,7 +126,5 @@ def convolve(
                     met.append(i)
             if len(met) == len(tap):
                 for c in range(inputs):
-                    acc[(n, *pixel, o)] += (int(x[(n, *met, first + c)]) - x_zero) * (
-                        int(w[(o, c, *tap)]) - int(w_zero[o])
-                    )
+                    acc[(n, *pixel, o)] += (int(x[(n, *met, first + c)]) - x_zero) * (int(w[(o, c, *tap)]) - int(w_zero[o]))
     return acc

@@ -100,9 +100,7 @@ def qparams(
 
 
 @st.composite
-def quantized_tensors(
-    draw: st.DrawFn, shape: Shape | None = None, dtypes: st.SearchStrategy[QDType] = dtypes
-) -> QTensor:
+def quantized_tensors(draw: st.DrawFn, shape: Shape | None = None, dtypes: st.SearchStrategy[QDType] = dtypes) -> QTensor:
     """QTensors whose integers fill their range."""
     if shape is None:
         shape = draw(shapes())

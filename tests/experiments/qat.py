@@ -149,9 +149,7 @@ def scratch(data: Data, epochs: int, stride: bool) -> Any:
     """Int8 from the first step: the float schedule, with fake-quantizers; observers and BN frozen for the last quarter."""
     prepared = prepared_for_training(network(stride=stride), quantization.get_default_qat_qconfig("x86"))
     optimizer = sgd(prepared, RATE)
-    recipe = quantization.QATRecipe(
-        prepared, optimizer, epochs, RATE, share=1, rate=1, freeze_observers=0.75, freeze_bn=0.75
-    )
+    recipe = quantization.QATRecipe(prepared, optimizer, epochs, RATE, share=1, rate=1, freeze_observers=0.75, freeze_bn=0.75)
     for _ in recipe:
         epoch(prepared.train(), optimizer, data)
     return quantization.convert(prepared.eval())
@@ -238,9 +236,7 @@ def measure(data: Data, seed: int, epochs: int, stride: bool) -> dict[str, float
         row["torch int8"] = torch_int8(model, data, stride)
     for bits in (8, 4, 3):
         for per_channel in (False, True):
-            row[f"W{bits}{'pc' if per_channel else 'pt'}"] = accuracy(
-                ptq(model, data, few_bits(bits, per_channel)[0]), data
-            )
+            row[f"W{bits}{'pc' if per_channel else 'pt'}"] = accuracy(ptq(model, data, few_bits(bits, per_channel)[0]), data)
     row["W3n"] = accuracy(ptq(model, data, narrow(few_bits(3, False)[0])), data)
     row["QAT W3n"] = accuracy(qat(model, data, narrow(few_bits(3, False)[1]), epochs), data)
     row["QAT W3pt"] = accuracy(qat(model, data, few_bits(3, False)[1], epochs), data)
@@ -273,9 +269,7 @@ def claims(rows: list[dict[str, float]], on_digits: bool, images: int) -> list[t
     if on_digits:
         lowest, rescued = np.minimum(each["W3pt"], each["W3n"]), np.maximum(each["QAT W3pt"], each["QAT W3n"])
         fallen = lowest < 40
-        found.append(
-            (f"PTQ of W3 per tensor falls below 40 % ({fallen.sum()} of {len(rows)} seeds)", bool(fallen.any()))
-        )
+        found.append((f"PTQ of W3 per tensor falls below 40 % ({fallen.sum()} of {len(rows)} seeds)", bool(fallen.any())))
         found.append(("QAT of W3 per tensor reaches 91 % there, and everywhere", bool((rescued >= 91).all())))
     if "torch int8" in each:
         level = each["int8"] >= each["torch int8"] - few
@@ -290,9 +284,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--fashion", type=Path)
     options = parser.parse_args()
-    sets = {"digits": (digits(), False)} | (
-        {"Fashion-MNIST": (fashion(options.fashion), True)} if options.fashion else {}
-    )
+    sets = {"digits": (digits(), False)} | ({"Fashion-MNIST": (fashion(options.fashion), True)} if options.fashion else {})
     for name, (data, stride) in sets.items():
         epochs = options.epochs if name == "digits" else max(1, options.epochs // 4)
         rows = []

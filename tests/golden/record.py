@@ -28,9 +28,7 @@ def tensor(array: Any) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
-def quantized_weights(
-    g: np.random.Generator, shape: tuple[int, ...], per_channel: bool, asymmetric: bool
-) -> torch.Tensor:
+def quantized_weights(g: np.random.Generator, shape: tuple[int, ...], per_channel: bool, asymmetric: bool) -> torch.Tensor:
     channels = shape[0] if per_channel else 1
     scale = g.uniform(0.005, 0.05, channels).astype(F)
     zero_point = g.integers(-12, 13, channels) if asymmetric else np.zeros(channels, np.int64)
@@ -88,9 +86,7 @@ def record_static(
             groups = 8 * int(g.integers(1, 4)) if kind == "depthwise" else int(g.choice([1, 1, 2, 3]))
             inputs, outputs = (1, 1) if kind == "depthwise" else (int(v) for v in g.integers(1, 7, 2))
             kernel = [3, 3] if kind == "depthwise" else [int(v) for v in g.integers(1, 4, 2)]
-            options["stride"] = (
-                [int(g.integers(1, 3))] * 2 if kind == "depthwise" else [int(v) for v in g.integers(1, 3, 2)]
-            )
+            options["stride"] = [int(g.integers(1, 3))] * 2 if kind == "depthwise" else [int(v) for v in g.integers(1, 3, 2)]
             options["padding"] = [1, 1] if kind == "depthwise" else [int(v) for v in g.integers(0, 2, 2)]
             options["dilation"] = [1, 1] if kind == "depthwise" else [int(v) for v in g.integers(1, 3, 2)]
             options["groups"] = groups
@@ -176,9 +172,7 @@ def record_fused_bias(g: np.random.Generator) -> None:
     recorder.write()
 
 
-def record_dynamic(
-    g: np.random.Generator, name: str = "dynamic", engines: tuple[str, str] = ("fbgemm", "qnnpack")
-) -> None:
+def record_dynamic(g: np.random.Generator, name: str = "dynamic", engines: tuple[str, str] = ("fbgemm", "qnnpack")) -> None:
     """Dynamic linear layers, on inputs that no rounding rule quantizes differently."""
     recorder = Recorder(name)
     while len(recorder.cases) < 48:
@@ -233,9 +227,7 @@ def record_observers(g: np.random.Generator) -> None:
         if "MovingAverage" in name:
             options["averaging_constant"] = float(g.choice([0.01, 0.5]))
         if len(recorder.cases) >= 120:
-            dtype, qscheme = (
-                ("quint8", "per_channel_affine_float_qparams") if per_channel else ("qint32", "per_tensor_symmetric")
-            )
+            dtype, qscheme = ("quint8", "per_channel_affine_float_qparams") if per_channel else ("qint32", "per_tensor_symmetric")
             options.update(dtype=dtype, qscheme=qscheme, reduce_range=False)
             options = {k: v for k, v in options.items() if k not in ("quant_min", "quant_max")}
         batches = [stream(g, (4, 5, 6)) for _ in range(g.integers(1, 5))]

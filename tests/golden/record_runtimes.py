@@ -141,9 +141,7 @@ def run_tflite(case: dict[str, Any]) -> np.ndarray:
     options.padding = schema.Padding.VALID
     builder = flatbuffers.Builder(0)
     builder.Finish(model.Pack(builder), b"TFL3")
-    interpreter = Interpreter(
-        model_content=bytes(builder.Output()), experimental_op_resolver_type=OpResolverType.BUILTIN_REF
-    )
+    interpreter = Interpreter(model_content=bytes(builder.Output()), experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
     interpreter.allocate_tensors()
     interpreter.set_tensor(0, x.reshape(rows, 1, 1, features))
     interpreter.invoke()

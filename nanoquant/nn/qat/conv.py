@@ -32,13 +32,10 @@ def _twin(name: str, source: str, base: type[Any], *more: type[Any], relu: bool 
 
 Conv1d, Conv2d, Conv3d = (_twin(f"Conv{n}d", "nn", _Conv, float_conv) for n, float_conv in enumerate(FLOAT, 1))
 PLAIN = Conv1d, Conv2d, Conv3d
-ConvReLU1d, ConvReLU2d, ConvReLU3d = (
-    _twin(f"ConvReLU{n}d", "nn.intrinsic", conv, relu=True) for n, conv in enumerate(PLAIN, 1)
-)
+ConvReLU1d, ConvReLU2d, ConvReLU3d = (_twin(f"ConvReLU{n}d", "nn.intrinsic", conv, relu=True) for n, conv in enumerate(PLAIN, 1))
 ConvBn1d, ConvBn2d, ConvBn3d = (_twin(f"ConvBn{n}d", "nn.intrinsic", conv) for n, conv in enumerate(PLAIN, 1))
 ConvBnReLU1d, ConvBnReLU2d, ConvBnReLU3d = (
-    _twin(f"ConvBnReLU{n}d", "nn.intrinsic", conv, relu=True)
-    for n, conv in enumerate((ConvBn1d, ConvBn2d, ConvBn3d), 1)
+    _twin(f"ConvBnReLU{n}d", "nn.intrinsic", conv, relu=True) for n, conv in enumerate((ConvBn1d, ConvBn2d, ConvBn3d), 1)
 )
 
 

@@ -32,7 +32,5 @@ class Linear(linear.Linear):
             greatest = greatest_step(engine.profile)
             low, high = value_range(np.asarray(value.array, np.float32, order="C"))
             scale, zero_point = choose_dynamic_qparams(low, high, 0, greatest)
-            value = value.fake_quantize(
-                QParams(np.array(scale, np.float32), np.array(zero_point), quint8, None, 0, greatest)
-            )
+            value = value.fake_quantize(QParams(np.array(scale, np.float32), np.array(zero_point), quint8, None, 0, greatest))
         return super().forward(value)

@@ -46,9 +46,7 @@ def hardswish(input: QTensor, output_scale: float, output_zero_point: int) -> QT
     return _table("hardswish", input, tables.hardswish, output_scale, output_zero_point)
 
 
-def leaky_relu(
-    qx: QTensor, negative_slope: float, inplace: bool, output_scale: float, output_zero_point: int
-) -> QTensor:
+def leaky_relu(qx: QTensor, negative_slope: float, inplace: bool, output_scale: float, output_zero_point: int) -> QTensor:
     """y = x, below zero negative_slope * x. inplace is accepted and changes nothing."""
     del inplace
     return _table("leaky_relu", qx, tables.leaky_relu, output_scale, output_zero_point, float(negative_slope))

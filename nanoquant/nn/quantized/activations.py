@@ -50,9 +50,7 @@ class _Activation(OnGrid):
 
 def _layer(name: str, function: Any, formula: str, options: str = "", constants: tuple[float, ...] = ()) -> type[Any]:
     body = {"function": staticmethod(function), "options": tuple(options.split()), "constants": constants}
-    return type(
-        name, (_Activation,), {**body, "__doc__": f"y = {formula}, from integers to integers.", "__module__": __name__}
-    )
+    return type(name, (_Activation,), {**body, "__doc__": f"y = {formula}, from integers to integers.", "__module__": __name__})
 
 
 Sigmoid = _layer("Sigmoid", tables.sigmoid, "1 / (1 + e^-x)")

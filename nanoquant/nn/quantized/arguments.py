@@ -19,20 +19,13 @@ def check_input(name: str, x: Any) -> QTensor:
     """x, if it is an 8-bit QTensor with one scale."""
     if not isinstance(x, QTensor) or x.qparams.dtype.bits != 8 or x.qparams.axis is not None:
         got = f"{x.dtype.name}, {x.qscheme().name}" if isinstance(x, QTensor) else type(x).__name__
-        raise TypeError(
-            f"{name}: the input must be an 8-bit tensor with one scale; got {got}: make one with quantize_per_tensor"
-        )
+        raise TypeError(f"{name}: the input must be an 8-bit tensor with one scale; got {got}: make one with quantize_per_tensor")
     return x
 
 
 def check_weight(name: str, weight: Any, ndim: int, axis: int = 0) -> QTensor:
     """weight, if it is a qint8 QTensor with `ndim` axes, per tensor or per channel on `axis`."""
-    if (
-        not isinstance(weight, QTensor)
-        or weight.dtype != qint8
-        or weight.ndim != ndim
-        or weight.qparams.axis not in (None, axis)
-    ):
+    if not isinstance(weight, QTensor) or weight.dtype != qint8 or weight.ndim != ndim or weight.qparams.axis not in (None, axis):
         got = type(weight).__name__
         if isinstance(weight, QTensor):
             got = f"{weight.dtype.name} of shape {weight.shape}, per {weight.qparams.axis=}"

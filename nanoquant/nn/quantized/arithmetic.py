@@ -37,9 +37,7 @@ def requantize(qx: QTensor, output_scale: float, output_zero_point: int) -> QTen
     return x.pointwise(operation, qparams, ("requantize", False, None))
 
 
-def combine(
-    name: str, qa: QTensor, qb: QTensor, qparams: QParams | None, scale: float = 1, zero_point: int = 0
-) -> QTensor:
+def combine(name: str, qa: QTensor, qb: QTensor, qparams: QParams | None, scale: float = 1, zero_point: int = 0) -> QTensor:
     """What `name` ("add", "mul", perhaps with "_relu") makes of two tensors, on the grid of qparams; if None, of the scale."""
     a, b = check_input(name, qa), check_input(name, qb)
     if a.values.dtype != b.values.dtype:
@@ -126,8 +124,7 @@ def _concatenation(
     y_grid = grid(y)
     limits = y_grid.relu if relu else None
     calls = [
-        elementwise.operation("requantize", (rows, n), grid(q), None, y_grid, limits)
-        for n, q in zip(widths, given, strict=True)
+        elementwise.operation("requantize", (rows, n), grid(q), None, y_grid, limits) for n, q in zip(widths, given, strict=True)
     ]
     whole = *shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :]
     return elementwise.concatenation(calls, whole)

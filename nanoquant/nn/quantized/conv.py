@@ -40,9 +40,7 @@ class ConvWeights(Geometry, Weighted):
         """See `Weighted`."""
         own = self.padding_mode == "zeros" and all(before == after for before, after in self.borders())
         padding = tuple(before for before, _ in self.borders()) if own else (0,) * self.axes
-        return PackedWeights(
-            values, scale, zero_point, bias, self.stride, padding, self.dilation, self.groups, self.profile
-        )
+        return PackedWeights(values, scale, zero_point, bias, self.stride, padding, self.dilation, self.groups, self.profile)
 
 
 class _Conv(ConvWeights, Static):
@@ -108,9 +106,7 @@ def _layer(name: str, bases: tuple[type[Any], ...], doc: str, **attributes: Any)
     return type(name, bases, {"__doc__": doc, "__module__": __name__, **attributes})
 
 
-Conv1d, Conv3d = (
-    _layer(f"Conv{n}d", (_Conv,), f"`Conv2d` over (batch, in_channels, {AXES[n]}).", axes=n) for n in (1, 3)
-)
+Conv1d, Conv3d = (_layer(f"Conv{n}d", (_Conv,), f"`Conv2d` over (batch, in_channels, {AXES[n]}).", axes=n) for n in (1, 3))
 ConvReLU1d, ConvReLU2d, ConvReLU3d = (
     _layer(f"ConvReLU{n}d", (conv,), f"`Conv{n}d` and ReLU in one: the lower limit of the output is its zero point.", relu=True)
     for n, conv in enumerate((Conv1d, Conv2d, Conv3d), 1)

@@ -40,9 +40,7 @@ def tanh_thresholds(qparams: QParams) -> NDArray[np.float64]:
     for k in range(low - int(qparams.zero_point), high - int(qparams.zero_point)):
         middle = (Decimal(k) + Decimal("0.5")) * scale
         inside = -1 < middle < 1
-        found.append(
-            float(((1 + middle) / (1 - middle)).ln() / 2) if inside else float("inf") * (1 if middle > 0 else -1)
-        )
+        found.append(float(((1 + middle) / (1 - middle)).ln() / 2) if inside else float("inf") * (1 if middle > 0 else -1))
     return np.array(found)
 
 
@@ -130,9 +128,7 @@ class ConvAdd2d(Conv2d):
         q, other = self.take(x), self.take(z)
         y = _sums(self, q)
         if other.shape != y.shape:
-            raise ValueError(
-                f"what is added must have the shape {y.shape} of the convolution's result; got {other.shape}"
-            )
+            raise ValueError(f"what is added must have the shape {y.shape} of the convolution's result; got {other.shape}")
         total = y + other.dequantize().array
         return _rounded(np.maximum(total, 0) if self.relu else total, self.output(), q)
 

@@ -102,7 +102,5 @@ def _convolution(name: str, ndim: int, relu: bool = False, transposed: bool = Fa
 conv1d_prepack, conv2d_prepack, conv3d_prepack = (_prepack(f"conv{n}d_prepack", n + 2) for n in (1, 2, 3))
 conv1d, conv2d, conv3d = (_convolution(f"conv{n}d", n + 2) for n in (1, 2, 3))
 conv1d_relu, conv2d_relu, conv3d_relu = (_convolution(f"conv{n}d_relu", n + 2, relu=True) for n in (1, 2, 3))
-conv_transpose1d_prepack, conv_transpose2d_prepack = (
-    _transposed_prepack(f"conv_transpose{n}d_prepack", n + 2) for n in (1, 2)
-)
+conv_transpose1d_prepack, conv_transpose2d_prepack = (_transposed_prepack(f"conv_transpose{n}d_prepack", n + 2) for n in (1, 2))
 conv_transpose1d, conv_transpose2d = (_convolution(f"conv_transpose{n}d", n + 2, transposed=True) for n in (1, 2))

@@ -64,9 +64,7 @@ class Comparison:
         return "\n".join(lines)
 
 
-def compare(
-    models: Mapping[str, Module], loader: Iterable[Any], x: Any, metric: Metric = top1, rounds: int = 20
-) -> Comparison:
+def compare(models: Mapping[str, Module], loader: Iterable[Any], x: Any, metric: Metric = top1, rounds: int = 20) -> Comparison:
     """Evaluates models on a loader and times them on x, in turns. The loader is read once for each model, so that an iterator is
     a TypeError. `viz.bars(found.panels(), formats)` draws the result.
 

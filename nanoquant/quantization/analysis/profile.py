@@ -81,9 +81,7 @@ class ModelProfile:
             peak = f"{100 * layer.gops / self.peak_gops:7.1f}" if layer.macs and self.peak_gops else " " * len(peak)
             share = f"{layer.seconds / self.seconds:6.1%}"
             micros = f"{1e6 * layer.seconds:9.1f}"
-            lines.append(
-                f"{layer.path:{width}}  {layer.kind:{kinds}}  {micros}  {share}  {gops}{peak}  {layer.bytes:9,}"
-            )
+            lines.append(f"{layer.path:{width}}  {layer.kind:{kinds}}  {micros}  {share}  {gops}{peak}  {layer.bytes:9,}")
         lines.append(f"{'all':{width}}  {'':{kinds}}  {1e6 * self.seconds:9.1f}  between layers: {self.between:.1%}")
         return "\n".join(lines)
 

@@ -47,9 +47,7 @@ def convert(
             raise
 
     if is_reference:
-        raise NotImplementedError(
-            "convert computes in integers; convert_to_reference_fx gives the form by specification"
-        )
+        raise NotImplementedError("convert computes in integers; convert_to_reference_fx gives the form by specification")
     custom = custom_classes(convert_custom_config_dict, "observed_to_quantized_custom_module_class")
     converted = exchange(module if inplace else copy.deepcopy(module), integer_twin)
     for part in converted.modules():

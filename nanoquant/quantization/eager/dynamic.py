@@ -85,9 +85,7 @@ GRUCell, RNNCell, ...
 
     for path, module in converted.named_modules():
         if module.qconfig is not None and type(module) in (table if mapping is None else mapping):
-            check_qconfig(
-                path, module, module.qconfig, backend, dynamic=integer_twins(module.qconfig) is not WEIGHT_ONLY
-            )
+            check_qconfig(path, module, module.qconfig, backend, dynamic=integer_twins(module.qconfig) is not WEIGHT_ONLY)
     converted = without_qconfigs(exchange(converted, twins(asked)))
     return _with_ranges_per_row(converted) if per_row else converted
 
@@ -96,9 +94,7 @@ def _with_ranges_per_row(model: Module) -> Module:
     """The model, changed in place; QConfigError if none of its layers has ranges."""
     layers = [module for module in model.modules() if isinstance(module, Dynamic)]
     if not layers:
-        raise QConfigError(
-            "per_row=True, but no layer's activations are quantized: only int8 dynamic layers have ranges"
-        )
+        raise QConfigError("per_row=True, but no layer's activations are quantized: only int8 dynamic layers have ranges")
     for layer in layers:
         layer.per_row = True
     return model

@@ -70,9 +70,7 @@ def prepare_qat(
     prepared = model if inplace else copy.deepcopy(model)
     prepared = take_apart(prepared, qconfig_mapping)
     _check(prepared, training=True)
-    prepared = exchange(
-        prepared, twins(mapping or (lambda qconfig: QAT_DYNAMIC if integer_twins(qconfig) is DYNAMIC else QAT))
-    )
+    prepared = exchange(prepared, twins(mapping or (lambda qconfig: QAT_DYNAMIC if integer_twins(qconfig) is DYNAMIC else QAT)))
     _observe(prepared)
     return prepared
 

@@ -54,9 +54,7 @@ class ConvertCustomConfig(FuseCustomConfig):
 
     observed_to_quantized_mapping: CustomClasses = field(default_factory=dict)
 
-    def set_observed_to_quantized_mapping(
-        self, observed: type[Any], quantized: type[Any], quant_type: Any = "static"
-    ) -> Any:
+    def set_observed_to_quantized_mapping(self, observed: type[Any], quantized: type[Any], quant_type: Any = "static") -> Any:
         """One entry; quant_type: "static", the one there is."""
         _static(quant_type)
         self.observed_to_quantized_mapping.setdefault("static", {})[observed] = quantized
@@ -98,9 +96,7 @@ class PrepareCustomConfig(FuseCustomConfig):
         self.standalone_module_classes[module_class] = how
         return self
 
-    def set_float_to_observed_mapping(
-        self, float_class: type[Any], observed: type[Any], quant_type: Any = "static"
-    ) -> Any:
+    def set_float_to_observed_mapping(self, float_class: type[Any], observed: type[Any], quant_type: Any = "static") -> Any:
         """A custom module, and the class whose `from_float` makes it observable."""
         _static(quant_type)
         self.float_to_observed_mapping.setdefault("static", {})[float_class] = observed

@@ -89,9 +89,7 @@ def explain(model: GraphModule) -> Explanation:
         takes, gives = notes["ends"].get(node.name, ("", ""))
         kind = type(model.get_submodule(called)).__name__ if called else getattr(node.target, "__name__", node.target)
         rule = notes["rules"].get(called, "placed at a border" if called else "")
-        rows.append(
-            Row(called or node.name, kind, rule, notes.get("pattern", {}).get(called, ""), _place(takes, gives, rule))
-        )
+        rows.append(Row(called or node.name, kind, rule, notes.get("pattern", {}).get(called, ""), _place(takes, gives, rule)))
     return Explanation(rows)
 
 

@@ -129,9 +129,7 @@ def to_reference(gm: GraphModule) -> GraphModule:
         if isinstance(layer, QFunctional):
             return ReferenceFunctional.of(layer)
         if type(layer) is Quantize:
-            return ReferenceQuantize(
-                float(layer.scale), int(layer.zero_point), layer.dtype, layer.quant_min, layer.quant_max
-            )
+            return ReferenceQuantize(float(layer.scale), int(layer.zero_point), layer.dtype, layer.quant_min, layer.quant_max)
         return ReferenceDeQuantize() if type(layer) is DeQuantize else None
 
     return exchange(gm, twin)  # type: ignore[return-value]

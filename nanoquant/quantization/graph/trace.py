@@ -141,9 +141,7 @@ def _symbolic(args: Any, kwargs: Any) -> bool:
 class Tracer:
     """Traces one module. leaf_names, leaf_classes: modules that are not looked into, besides those of nn."""
 
-    def __init__(
-        self, root: Module, leaf_names: Collection[str] = (), leaf_classes: Collection[type[Any]] = ()
-    ) -> None:
+    def __init__(self, root: Module, leaf_names: Collection[str] = (), leaf_classes: Collection[type[Any]] = ()) -> None:
         self.root, self.graph, self.scopes = root, Graph(), [""]
         self.leaf_names, self.leaf_classes = leaf_names, tuple(leaf_classes)
         self.paths = {id(module): path for path, module in root.named_modules()}
@@ -194,9 +192,7 @@ class Tracer:
             return original(module, *args, **kwargs)
         path = self.paths.get(id(module))
         if path is None:
-            raise TraceError(
-                f"{type(module).__name__} is called in forward, but is no part of the model: set it as an attribute"
-            )
+            raise TraceError(f"{type(module).__name__} is called in forward, but is no part of the model: set it as an attribute")
         if self.is_leaf(module, path) and module is not self.root:
             return self.note("call_module", path, args, kwargs)
         self.scopes.append(path)
@@ -213,9 +209,7 @@ class Tracer:
         parameters = inspect.signature(self.root.forward).parameters.values()
         inputs = [p for p in parameters if p.default is p.empty]
         if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in inputs):
-            raise TraceError(
-                f"forward of {type(self.root).__name__} must name its inputs; got {', '.join(map(str, inputs))}"
-            )
+            raise TraceError(f"forward of {type(self.root).__name__} must name its inputs; got {', '.join(map(str, inputs))}")
         names = ["input" if p.name == "x" and isinstance(self.root, nn.Sequential) else p.name for p in inputs]
         given = [Symbolic(self.graph.node("placeholder", name, name=name), self) for name in names]
         for symbolic, name in zip(given, names, strict=True):
@@ -232,9 +226,7 @@ def public_functions() -> dict[str, Any]:
         f"{space.__name__.removeprefix('nanoquant.')}.{name}": function
         for space in (nn.functional, creation, functions)
         for name, function in vars(space).items()
-        if name[0] != "_"
-        and isinstance(function, FunctionType | partial)
-        and function.__module__.startswith("nanoquant")
+        if name[0] != "_" and isinstance(function, FunctionType | partial) and function.__module__.startswith("nanoquant")
     }
 
 
@@ -244,11 +236,7 @@ def _replacements(tracer: Tracer) -> dict[int, tuple[Any, Any]]:
     def watching(function: Any) -> Any:
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            return (
-                tracer.note("call_function", function, args, kwargs)
-                if _symbolic(args, kwargs)
-                else function(*args, **kwargs)
-            )
+            return tracer.note("call_function", function, args, kwargs) if _symbolic(args, kwargs) else function(*args, **kwargs)
 
         return call
 
@@ -257,9 +245,7 @@ def _replacements(tracer: Tracer) -> dict[int, tuple[Any, Any]]:
 
 def _spaces(root: Module) -> list[dict[str, Any]]:
     """The names in which a forward may find a function of nanoquant: all but those of the library's own files."""
-    files = [
-        m for name, m in list(sys.modules.items()) if not name.startswith("nanoquant.") and isinstance(m, ModuleType)
-    ]
+    files = [m for name, m in list(sys.modules.items()) if not name.startswith("nanoquant.") and isinstance(m, ModuleType)]
     forwards = [getattr(type(module).forward, "__globals__", {}) for module in root.modules()]
     forwards = [space for space in forwards if not space.get("__name__", "").startswith("nanoquant.nn")]
     return list({id(space): space for space in [*map(vars, [nn.functional, *files]), *forwards]}.values())
