@@ -282,7 +282,37 @@ typedef struct {
 } nq_bags;
 nq_status nq_sum_bags(const nq_table *table, const nq_bags *bags, float *y);     /* y: [count][columns] */
 
-/* ---- 9. Training ------------------------------------------------------------------------------------------------- */
+/* ---- 9. Plans ---------------------------------------------------------------------------------------------------- */
+
+/* A call of section 3, 4 or 8, with all that it is given but memory:
+ *     NQ_STEP_QUANTIZE, NQ_STEP_DEQUANTIZE     isa, what: nq_affine
+ *     NQ_STEP_APPLY                            what: nq_pointwise; y's rows follow each other
+ *     NQ_STEP_POOL                             isa, what: nq_pooling
+ *     NQ_STEP_TRANSPOSE                        size: batch, rows, columns
+ *     NQ_STEP_CONV                             what: nq_layer */
+typedef enum {
+    NQ_STEP_QUANTIZE, NQ_STEP_DEQUANTIZE, NQ_STEP_APPLY, NQ_STEP_POOL, NQ_STEP_TRANSPOSE, NQ_STEP_CONV
+} nq_step_kind;
+
+/* Where an operand lies: `offset` bytes behind the plan's input, its output or its memory. */
+typedef enum { NQ_PLACE_X, NQ_PLACE_Y, NQ_PLACE_MEMORY, NQ_PLACE_COUNT } nq_place;
+typedef struct {
+    int32_t place;                       /* nq_place */
+    int64_t offset;
+} nq_operand;
+
+typedef struct {
+    int32_t kind, isa;                   /* kind: nq_step_kind */
+    const void *what;
+    int64_t size[3];
+    nq_operand a, b, y;                  /* b: of NQ_STEP_APPLY, the second input */
+} nq_step;
+
+/* Takes the steps in order; returns the first status that is not NQ_OK. memory: 64-byte aligned; its first workspace_bytes are
+ * every convolution's workspace. */
+nq_status nq_run(int64_t count, const nq_step *steps, const void *x, void *y, void *memory, int64_t workspace_bytes);
+
+/* ---- 10. Training ------------------------------------------------------------------------------------------------- */
 
 /* Windows over images of floats, channels last: [batch][size ...][pixel_channels], of which the first `channels` take part. A
  * tap outside the image is worth 0. */
@@ -348,7 +378,7 @@ nq_status nq_channel_sums(int64_t rows, int64_t channels, const float *p, const 
 nq_status nq_channel_line(int64_t rows, int64_t channels, const float *a, const float *p, const float *b, const float *q,
                           const float *q_shift, const float *c, float *y);
 
-/* ---- 10. The machine --------------------------------------------------------------------------------------------- */
+/* ---- 11. The machine --------------------------------------------------------------------------------------------- */
 
 /* What this CPU can do at best, on nq_get_num_threads() threads; the caller takes the time. A chain is a way to multiply
  * in registers alone; its name lists its instructions, and is NULL beyond an instruction set's last. *macs: the

@@ -175,7 +175,8 @@ class QTensor(InMemory, Shaped):
 
     def reshape(self, *shape: Any) -> QTensor:
         """The same elements in another shape, in logical order; one size may be -1."""
-        return self.with_values(self.values.reshape(sizes(shape)))
+        wanted = sizes(shape)
+        return self.with_values((self.values if len(wanted) > 2 else self.channels_first()).reshape(wanted))
 
     def permute(self, *dims: Any) -> QTensor:
         """Axes in another order."""

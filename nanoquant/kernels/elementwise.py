@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .grid import Grid, Integers, Limits
-from .native import DTYPES, FLOATS, check, empty, ffi, isa_number, lib, pointer
+from .native import DTYPES, FLOATS, check, empty, ffi, isa_number, lib, pointer, record
 from .pooling import Sliding, Windows
 from .tables import exponentials
 
@@ -52,7 +52,10 @@ class Call:
 
     def on(self, x: Any, y: Any, z: Any = None) -> None:
         """The operation on C pointers, of sizes and dtypes that the call is for. z: of the second input, if it has one."""
-        status = _apply(self.struct, x, x if z is None else z, y, 0)
+        z = x if z is None else z
+        if record.steps is not None:
+            record.add(lib.NQ_STEP_APPLY, self, self.struct, x, z, y)
+        status = _apply(self.struct, x, z, y, 0)
         if status:
             check(status, self.what)
 
@@ -231,6 +234,8 @@ class Pooling:
 
     def on(self, x: Any, y: Any) -> None:
         """The pooled images at y. x, y: C pointers, of shapes and dtypes that the call is for."""
+        if record.steps is not None:
+            record.add(lib.NQ_STEP_POOL, self, self.struct, x, x, y, self.isa)
         status = _pool(self.isa, self.struct, x, y)
         if status:
             check(status, self.what)
@@ -273,7 +278,10 @@ def swap_axes(q: Integers, out: Integers | None = None) -> Integers:
         raise TypeError(f"swap_axes moves 8-bit integers; got {q.dtype}")
     shape = (*batch, columns, rows)
     out = np.empty(shape, q.dtype) if out is None else _checked("swap_axes", out, shape, q.dtype)
-    check(lib.nq_transpose(math.prod(batch), rows, columns, pointer(q), pointer(out)), "swap_axes")
+    size, x, y = (math.prod(batch), rows, columns), pointer(q), pointer(out)
+    if record.steps is not None:
+        record.add(lib.NQ_STEP_TRANSPOSE, None, ffi.NULL, x, x, y, size=size)
+    check(lib.nq_transpose(*size, x, y), "swap_axes")
     return out
 
 

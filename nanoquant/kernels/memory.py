@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .elementwise import swap_axes
-from .native import pointer
+from .native import pointer, record
 
 Order = tuple[int, ...] | None  # how axes in memory become an array's; None: as they are
 Memory = tuple[Any, tuple[int, ...], Order]  # a C pointer, and the shape there
@@ -44,13 +44,28 @@ class InMemory:
         memory = self.memory or self.find_memory()
         if memory[2] is order:
             return memory
-        array = np.asarray(self.values, order="C") if order is None else self.channels_last()
+        array = self.channels_first() if order is None else self.channels_last()
         return pointer(array), array.shape, order
 
     def channels_last(self) -> NDArray[Any]:
         """The values as (batch, ..., channels), compact in memory; no copy if they lie so already."""
         values, shape = self.values, self.values.shape
         view = values.transpose(CHANNELS_LAST[values.ndim])
-        if values.nbytes < MANY or values.itemsize > 1 or not values.flags.c_contiguous or view.flags.c_contiguous:
+        if not _in_c(values) or not values.flags.c_contiguous or view.flags.c_contiguous:
             return np.ascontiguousarray(view)
         return swap_axes(values.reshape(*shape[:2], math.prod(shape[2:]))).reshape(view.shape)
+
+    def channels_first(self) -> NDArray[Any]:
+        """The values in their own order, compact in memory; no copy if they lie so already."""
+        values, shape = self.values, self.values.shape
+        if values.flags.c_contiguous or not 2 < values.ndim < 6 or not _in_c(values):
+            return np.asarray(values, order="C")
+        view = values.transpose(CHANNELS_LAST[values.ndim])
+        if not view.flags.c_contiguous:
+            return np.asarray(values, order="C")
+        return swap_axes(view.reshape(shape[0], math.prod(shape[2:]), shape[1])).reshape(shape)
+
+
+def _in_c(values: NDArray[Any]) -> bool:
+    """Whether C should move these: where it is faster, and for a plan, which knows no other way."""
+    return values.itemsize == 1 and (values.nbytes >= MANY or record.steps is not None)

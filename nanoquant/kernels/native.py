@@ -15,7 +15,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,6 +146,32 @@ _quantize, _dequantize = lib.nq_quantize, lib.nq_dequantize
 _memory = threading.local()
 
 
+class Step(NamedTuple):
+    """A call that was made, for `plan`: what nq_step holds; owner: what keeps that alive; a, b, y: C pointers, of which b is a
+    where there is but one input."""
+
+    kind: int
+    owner: Any
+    what: Any
+    a: Any
+    b: Any
+    y: Any
+    isa: int = 0
+    workspace: int = 0
+    size: tuple[int, int, int] = (0, 0, 0)
+
+
+class _Record(threading.local):
+    steps: list[Step] | None = None
+
+    def add(self, *step: Any, **more: Any) -> None:
+        assert self.steps is not None  # asked before, so that a call that is not recorded pays for no more
+        self.steps.append(Step(*step, **more))
+
+
+record = _Record()  # of this thread
+
+
 def workspace(nbytes: int) -> Any:
     """This thread's scratch memory as a C pointer with a length, grown to at least `nbytes`.
 
@@ -172,6 +198,8 @@ class Affine:
 
     def on(self, x: Any, y: Any) -> None:
         """`affine.quantize` in C, from the floats at the C pointer x to y."""
+        if record.steps is not None:
+            record.add(lib.NQ_STEP_QUANTIZE, self, self.struct, x, x, y, self.isa)
         status = _quantize(self.isa, self.struct, x, y)
         if status:
             check(status, "quantize")
@@ -179,7 +207,10 @@ class Affine:
     def back(self, q: Any) -> NDArray[np.float32]:
         """`affine.dequantize` in C, of the integers at the C pointer q."""
         x = empty(self.shape, FLOAT)
-        status = _dequantize(self.isa, self.struct, q, pointer(FLOATS, x))
+        y = pointer(FLOATS, x)
+        if record.steps is not None:
+            record.add(lib.NQ_STEP_DEQUANTIZE, self, self.struct, q, q, y, self.isa)
+        status = _dequantize(self.isa, self.struct, q, y)
         if status:
             check(status, "dequantize")
         return x

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from .. import numerics
 from ..numerics import Profile
 from .grid import Grid
-from .native import DTYPES, NULL, aligned, check, empty, ffi, isa_number, lib, pointer, requested_isa, workspace
+from .native import DTYPES, NULL, aligned, check, empty, ffi, isa_number, lib, pointer, record, requested_isa, workspace
 
 _conv = lib.nq_conv  # looked up once
 Sizes = tuple[int, ...]
@@ -85,6 +85,8 @@ class Call:
     def on(self, x: Any, y: Any) -> None:
         """Runs the layer. x, y: C pointers to memory of the shapes and dtypes that the call is for."""
         scratch = workspace(self.workspace) if self.workspace else NULL
+        if record.steps is not None:
+            record.add(lib.NQ_STEP_CONV, self, self.layer, x, x, y, workspace=self.workspace)
         status = _conv(self.layer, x, y, scratch, self.workspace)
         if status:
             check(status, f"an output of shape {self.shape}")

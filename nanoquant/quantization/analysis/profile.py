@@ -5,6 +5,9 @@
     the whole network, without hooks, in turn    start --------------------> stop
     what is left between the two                 Python between layers: reshapes, the forward functions themselves
 
+A graph in integers runs as a plan, in one call of C (`graph.plan`); hooks make it run layer by layer, so that its layers take
+longer than the whole: what Python and cold caches cost without a plan.
+
 Before: `nanoquant.quantization`. After: `compare`.
 """
 
@@ -50,9 +53,14 @@ class ModelProfile:
     peak_gops: float = 0.0
 
     @property
+    def one_by_one(self) -> float:
+        """Seconds of all layers, each called from Python: more than the whole, where a graph runs as a plan."""
+        return sum(layer.seconds for layer in self.layers)
+
+    @property
     def between(self) -> float:
         """The share of the time that no layer accounts for."""
-        return max(0.0, 1 - sum(layer.seconds for layer in self.layers) / self.seconds)
+        return max(0.0, 1 - self.one_by_one / self.seconds)
 
     def beside(self, other: ModelProfile) -> str:
         """The table, and beside each layer the time and bytes that the layer of its path has in another profile, and how many
@@ -79,10 +87,13 @@ class ModelProfile:
         for layer in self.layers:
             gops = f"{layer.gops:7.1f}" if layer.macs else " " * 7
             peak = f"{100 * layer.gops / self.peak_gops:7.1f}" if layer.macs and self.peak_gops else " " * len(peak)
-            share = f"{layer.seconds / self.seconds:6.1%}"
+            share = f"{layer.seconds / max(self.seconds, self.one_by_one):6.1%}"
             micros = f"{1e6 * layer.seconds:9.1f}"
             lines.append(f"{layer.path:{width}}  {layer.kind:{kinds}}  {micros}  {share}  {gops}{peak}  {layer.bytes:9,}")
-        lines.append(f"{'all':{width}}  {'':{kinds}}  {1e6 * self.seconds:9.1f}  between layers: {self.between:.1%}")
+        rest = f"between layers: {self.between:.1%}"
+        if self.one_by_one > self.seconds:
+            rest += f"; one by one, with hooks: {1e6 * self.one_by_one:.1f} us"
+        lines.append(f"{'all':{width}}  {'':{kinds}}  {1e6 * self.seconds:9.1f}  {rest}")
         return "\n".join(lines)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...module import Module
 from ..qconfig_mapping import Kinds, QConfigMapping, occurrences
-from .ir import walk
+from .ir import PARTS, walk
 from .match import Domain
 from .module import GraphModule
 
@@ -106,5 +106,5 @@ def _place(takes: str, gives: str, rule: str) -> str:
 
 def mark(gm: GraphModule, rules: dict[str, str]) -> None:
     """Notes the rules of the layers that the graph calls."""
-    called = {node.target for op in ("call_module", "get_attr") for node in walk(gm.graph, op)}
+    called = {node.target for op in PARTS for node in walk(gm.graph, op)}
     gm.notes["rules"] = {path: rule for path, rule in rules.items() if path in called}

@@ -23,6 +23,7 @@ from typing import Any
 from ...module import Module
 
 OPS = ("placeholder", "get_attr", "call_function", "call_method", "call_module", "output")
+PARTS = ("get_attr", "call_module")  # of the module, by path
 SYMBOLS = {
     "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**", "matmul": "@",
     "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "and_": "&", "or_": "|", "xor": "^",
@@ -157,7 +158,7 @@ class Graph:
             for given in node.inputs:
                 if seen.get(given.name) is not given:
                     raise GraphError(f"{node.name} takes {given.name}, which does not run before it")
-            if owner is not None and node.op in ("call_module", "get_attr"):
+            if owner is not None and node.op in PARTS:
                 try:
                     operator.attrgetter(node.target)(owner)
                 except AttributeError as error:
@@ -177,7 +178,7 @@ class Graph:
         print("\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows))
 
     def source(self, part: Callable[[str], str] | None = None) -> tuple[str, dict[str, Any]]:
-        """`forward` as Python, and the functions and constants that it names. part: source for a layer, `attribute` if None."""
+        """`forward` as Python, and the functions and constants that it names. part: source for a path."""
         names: dict[str, Any] = {}
         inputs = ", ".join(["self", *(node.name for node in self.nodes if node.op == "placeholder")])
         lines = [line for node in self.nodes if (line := _statement(node, names, part or attribute))]
@@ -239,7 +240,7 @@ def _statement(node: Node, names: dict[str, Any], part: Callable[[str], str]) ->
     function: Any = node.target if node.op == "call_function" else None
     symbol = SYMBOLS.get(function.__name__) if getattr(function, "__module__", "") == "_operator" else None
     if node.op == "get_attr":
-        value = attribute(node.target)
+        value = part(node.target)
     elif node.op == "call_module":
         value = f"{part(node.target)}({', '.join(parts + options)})"
     elif node.op == "call_method":

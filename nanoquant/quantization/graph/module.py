@@ -1,6 +1,6 @@
 """GraphModule: a module whose forward is a graph.
 
-Before: `ir`. After: `trace`.
+Before: `plan`. After: `trace`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import operator
 from typing import Any
 
 from ...module import Module
-from .ir import Graph, Node, walk
+from .ir import PARTS, Graph, Node, attribute, walk
+from .plan import Plans
 
 
 class GraphModule(Module):
@@ -33,7 +34,7 @@ class GraphModule(Module):
         self.graph, self.class_name, self.notes = graph, class_name or type(root).__name__, {}
         self._compiled: Any = None
         self.training = root.training
-        for op in ("call_module", "get_attr"):
+        for op in PARTS:
             for node in walk(graph, op):
                 self._take(root, node.target)
         self._forward_hooks, self._forward_pre_hooks = root._forward_hooks.copy(), root._forward_pre_hooks.copy()
@@ -86,7 +87,7 @@ class GraphModule(Module):
 
     def prune(self) -> None:
         """Removes the layers that no node calls."""
-        used = [node.target for op in ("call_module", "get_attr") for node in walk(self.graph, op)]
+        used = [node.target for op in PARTS for node in walk(self.graph, op)]
         kept = {path[:end] for path in used for end in [*(i for i, c in enumerate(path) if c == "."), len(path)]}
 
         def clear(module: Module, prefix: str) -> None:
@@ -114,19 +115,23 @@ class GraphModule(Module):
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """Runs the graph."""
         compiled = self._compiled
-        if compiled is None or any(owner.get(name) is not part for owner, name, part in compiled[1]):
+        if compiled is None or [*map(dict.get, *compiled[1])] != compiled[2]:
             compiled = self._compiled = self._compile()
+        if len(inputs) == 1 and not options:
+            return compiled[3].run(self, inputs[0])
         return compiled[0](self, *inputs, **options)
 
-    def _compile(self) -> tuple[Any, Any]:
-        """`forward` as a function that knows its layers, since to look for them takes as long as a small one; and where they
-        were found: (table of the owner, name, module), on the way to each."""
+    def _compile(self) -> tuple[Any, tuple[Any, Any], list[Module], Plans]:
+        """`forward` as a function that knows its layers, since to look for them takes as long as a small one; where it found
+        them and what is on the way to each: tables of the owners, and names; what it found; and its plans."""
         found: dict[tuple[int, str], tuple[Any, str, Module]] = {}
         space: dict[str, Any] = {}
 
         def known(path: str) -> str:
             owner: Any = self
             for name in path.split("."):
+                if name not in owner._modules:
+                    return attribute(path)  # a tensor, which is looked for at every call
                 table, owner = owner._modules, owner._modules[name]
                 found[id(table), name] = table, name, owner
             variable = f"__layer_{len(space)}"
@@ -137,9 +142,11 @@ class GraphModule(Module):
         place = f"<forward of {self.class_name} {id(self)}>"
         shown = self.code
         linecache.cache[place] = len(shown), None, shown.splitlines(keepends=True), place
+        called = [*space.values()] if len(space) == sum(node.op in PARTS for node in self.graph.nodes) else None
         space.update(names)
         exec(compile(source, place, "exec"), space)
-        return space["forward"], list(found.values())
+        tables, parts, modules = zip(*found.values(), strict=True) if found else ((), (), ())
+        return space["forward"], (tables, parts), [*modules], Plans(self.graph, called, space["forward"])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> GraphModule:
         self._compiled = None  # names its functions; made again at the next call
