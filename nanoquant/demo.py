@@ -163,7 +163,7 @@ def notes(rows: list[Row]) -> list[str]:
     float_ms = rows[0].latency_ms or {}
     lines = [
         "bytes: of the saved file. SQNR: of the logits, against float32 (qat trained its weights further, so that its logits "
-        "differ by more than noise). simulated: the weights take on 2^bits values, but are stored and multiplied as int8.",
+        "differ by more than noise). simulated: the weights take on 2^bits values, but are stored and multiplied as int8."
     ]
     for row in rows[1:4]:
         slow = [size for size, ms in (row.latency_ms or {}).items() if ms > float_ms[size]]

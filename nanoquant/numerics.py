@@ -89,12 +89,7 @@ _FORMS = {  # of 8-bit and of float32 outputs
 
 # The engines of torch, and the arithmetic each gets here. In torch, x86 mixes FBGEMM's with oneDNN's for most
 # convolutions; here x86 computes as FBGEMM does throughout.
-ENGINES = {
-    "qnnpack": Profile.qnnpack,
-    "fbgemm": Profile.fbgemm,
-    "x86": Profile.fbgemm,
-    "onednn": Profile.onednn,
-}
+ENGINES = {"qnnpack": Profile.qnnpack, "fbgemm": Profile.fbgemm, "x86": Profile.fbgemm, "onednn": Profile.onednn}
 
 
 @dataclass(frozen=True)
@@ -266,12 +261,7 @@ def bind(
     _require(is_scale(a), "x_scale * w_scale is not a positive, normal and finite float32", a, channels)
     _require(finite, "the bias is not finite in units of x_scale * w_scale", given, channels)
     _require(is_scale(mul), "x_scale * w_scale / y_scale is not a positive, normal and finite float32", mul, channels)
-    _require(
-        (form is Form.A) | is_scale(pre),
-        "1 / (1 / x_scale) is not a positive, normal and finite float32",
-        pre,
-        channels,
-    )
+    _require((form is Form.A) | is_scale(pre), "1 / (1 / x_scale) is not a positive, normal and finite float32", pre, channels)
     _require(is_scale(post), "1 / y_scale is not a positive, normal and finite float32", post, channels)
     _require(in_range, "x_scale * w_scale / y_scale is not in [2^-32, 2^30)", mul, channels)
     _require(worst <= INT32_MAX, ACCUMULATOR_MAY_OVERFLOW, worst, channels)

@@ -26,16 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .scheme import (
-    QDType,
-    QScheme,
-    channel_shape,
-    check_dtype,
-    check_qscheme,
-    check_quant_range,
-    per_tensor_affine,
-    quint8,
-)
+from .scheme import QDType, QScheme, channel_shape, check_dtype, check_qscheme, check_quant_range, per_tensor_affine, quint8
 
 EPS = float(np.finfo(np.float32).eps)  # 2^-23: torch's smallest observer scale
 SMALL_SCALE = np.float32(6.1e-5)  # the dynamic rule's smallest scale

@@ -31,14 +31,7 @@ from .kernels.native import FLOAT, FLOATS, asarray, contiguous, empty, pointer, 
 from .kernels.pooling import Adaptive
 from .per_tensor import columns, operation, per_tensor, pooling
 from .qparams import QParams
-from .scheme import (
-    QDType,
-    QScheme,
-    per_channel_affine,
-    per_channel_affine_float_qparams,
-    per_group_affine,
-    per_tensor_affine,
-)
+from .scheme import QDType, QScheme, per_channel_affine, per_channel_affine_float_qparams, per_group_affine, per_tensor_affine
 from .shaped import Shaped, sizes
 
 
@@ -326,8 +319,7 @@ def quantize_per_channel(x: ArrayLike, scales: ArrayLike, zero_points: ArrayLike
     """
     offsets = np.asarray(zero_points)
     return quantize(
-        x,
-        QParams(np.asarray(scales), offsets, dtype, axis % max(np.ndim(x), 1), float_qparams=offsets.dtype.kind == "f"),
+        x, QParams(np.asarray(scales), offsets, dtype, axis % max(np.ndim(x), 1), float_qparams=offsets.dtype.kind == "f")
     )
 
 

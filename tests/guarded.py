@@ -110,17 +110,7 @@ def run_convolutions(isa: int, at_end: bool) -> int:
         zero_point = np.int64(g.choice([0, 5]))
         profile = Profile(int(g.integers(len(Profile))))
         packed = PackedWeights(
-            w,
-            np.float32(0.01),
-            zero_point,
-            None,
-            stride,
-            padding,
-            dilation,
-            groups,
-            profile,
-            transposed,
-            int(transposed),
+            w, np.float32(0.01), zero_point, None, stride, padding, dilation, groups, profile, transposed, int(transposed)
         )
         least = [max(5, d * (k - 1) + 1) for d, k in zip(dilation, kernel, strict=True)]
         if g.integers(4) == 0:
@@ -175,10 +165,7 @@ def run_pointwise(isa: int, at_end: bool) -> int:
                 ),
                 a.shape,
             ),
-            (
-                lambda a, b, t, f, h, out: elementwise.clamping(a.shape, a.dtype, (5, 200), isa).run(a, None, out),
-                a.shape,
-            ),
+            (lambda a, b, t, f, h, out: elementwise.clamping(a.shape, a.dtype, (5, 200), isa).run(a, None, out), a.shape),
             (lambda a, b, t, f, h, out: elementwise.looking_up(a.shape, a.dtype, t, isa).run(a, None, out), a.shape),
             (lambda a, b, t, f, h, out: elementwise.softmax(a, grid, other, out, isa), a.shape),
             (lambda a, b, t, f, h, out: elementwise.layer_norm(a, grid, f, h, 1e-5, other, out, isa), a.shape),

@@ -78,10 +78,7 @@ def depthwise_layers(draw: Any) -> Layer:
     pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
     square = st.sampled_from([(3, 3), (3, 3), (5, 5)])
     kernel = draw(st.one_of(square, st.tuples(st.integers(1, 7), st.integers(1, 7))))
-    stride, dilation = (
-        draw(st.sampled_from([(1, 1), (1, 1), (2, 2), draw(pair)])),
-        draw(st.sampled_from([(1, 1), draw(pair)])),
-    )
+    stride, dilation = (draw(st.sampled_from([(1, 1), (1, 1), (2, 2), draw(pair)])), draw(st.sampled_from([(1, 1), draw(pair)])))
     padding = draw(st.sampled_from([(kernel[0] // 2, kernel[1] // 2), draw(st.tuples(st.integers(0, 5), st.integers(0, 5)))]))
     least = [max(1, d * (k - 1) + 1 - 2 * p) for d, k, p in zip(dilation, kernel, padding, strict=True)]
     lanes = draw(st.sampled_from([8, 16, 32, 64, 96, 128, 144]))

@@ -140,12 +140,7 @@ pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
 @given(pairs, pairs, pairs, st.tuples(st.integers(0, 2), st.integers(0, 2)), st.sampled_from([1, 2]), strategies.seeds)
 def test_convolution_against_differences(
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    dilation: tuple[int, int],
-    padding: tuple[int, int],
-    groups: int,
-    seed: int,
+    kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], padding: tuple[int, int], groups: int, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     inputs = [rng.standard_normal(s) for s in ((2, 2 * groups, 7, 8), (3 * groups, 2, *kernel), (3 * groups,))]

@@ -20,19 +20,7 @@ from nanoquant.kernels import native
 from nanoquant.kernels.native import aligned, available_isas, ffi, lib, pointer
 
 ROW = Row(
-    "net",
-    "2x3x4",
-    0.5,
-    1e-3,
-    0.1,
-    12.5,
-    3.0,
-    25.0,
-    5.0,
-    90.0,
-    {"fbgemm": 2.0, "x86": 0.5},
-    {"fbgemm": 0.0, "x86": 1.5},
-    {},
+    "net", "2x3x4", 0.5, 1e-3, 0.1, 12.5, 3.0, 25.0, 5.0, 90.0, {"fbgemm": 2.0, "x86": 0.5}, {"fbgemm": 0.0, "x86": 1.5}, {}
 )
 MACHINE = machine.Machine("a CPU", "ref", 100.0, "imul", {"L1": 1}, {"L1": 50.0}, {"L1": 40.0})
 
@@ -177,11 +165,7 @@ def test_turns_are_taken_in_every_round() -> None:
 def test_a_turn_waits_for_idle_workers_that_spin(monkeypatch: pytest.MonkeyPatch, spins: int, waits: int) -> None:
     """For as long as the process computes while the caller sleeps, and not for ever."""
     slept: list[float] = []
-    clock = SimpleNamespace(
-        sleep=slept.append,
-        perf_counter=lambda: sum(slept),
-        process_time=lambda: sum(slept[:spins]),
-    )
+    clock = SimpleNamespace(sleep=slept.append, perf_counter=lambda: sum(slept), process_time=lambda: sum(slept[:spins]))
     monkeypatch.setattr(timing, "time", clock)
     timing.settle(seconds=250 * timing.REST - 1e-9)
     assert len(slept) == waits
@@ -370,10 +354,7 @@ def test_training_rows_are_measured_and_printed(capsys: pytest.CaptureFixture[st
     assert [line.split()[:2] for line in printed.splitlines()[-2:]] == [["ResNet-8", "float"], ["ResNet-8", "QAT"]]
     assert cli.main([*arguments, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert [(row["mode"], row["threads"], row["ratio"]) for row in found["rows"]] == [
-        ("float", 1, None),
-        ("QAT", 1, None),
-    ]
+    assert [(row["mode"], row["threads"], row["ratio"]) for row in found["rows"]] == [("float", 1, None), ("QAT", 1, None)]
     assert all(row["epoch"] == pytest.approx(row["seconds"] * 50_000 / 32) for row in found["rows"])
 
 

@@ -445,11 +445,5 @@ def test_uniform_noise_draws_a_warning_and_data_do_not() -> None:
         calibrate(MinMaxObserver(), [g.random((8, 64), np.float32)])
     with pytest.warns(CalibrationWarning):
         calibrate(MinMaxObserver(), [(2 * g.random((1, 3, 224, 224)) - 1).astype(np.float32)])
-    for x in (
-        g.standard_normal(4096),
-        np.sin(np.arange(4096)),
-        g.integers(0, 256, 4096) / 255,
-        np.ones(999),
-        g.random(9),
-    ):
+    for x in (g.standard_normal(4096), np.sin(np.arange(4096)), g.integers(0, 256, 4096) / 255, np.ones(999), g.random(9)):
         calibrate(MinMaxObserver(), [x.astype(np.float32)])

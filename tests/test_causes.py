@@ -55,10 +55,7 @@ def float_into_a_quantized_layer() -> None:
     integers(network(nn.Conv2d(3, 4, 3), stubs=False))
 
 
-@cause(
-    TypeError,
-    r"no \+ - \* / @.* call a FloatFunctional \(add, mul, .*let prepare_fx place it; elsewhere, dequantize\(\)",
-)
+@cause(TypeError, r"no \+ - \* / @.* call a FloatFunctional \(add, mul, .*let prepare_fx place it; elsewhere, dequantize\(\)")
 def a_sum_of_quantized_tensors() -> None:
     quantized() + quantized()
 

@@ -43,19 +43,10 @@ def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 SCRIPTS: dict[str, tuple[str, ...]] = {
-    "static_quantization": (
-        "(activation_post_process): MinMaxObserver(no data seen)",
-        "QuantizedConvReLU2d(1, 6",
-        "reloaded",
-    ),
+    "static_quantization": ("(activation_post_process): MinMaxObserver(no data seen)", "QuantizedConvReLU2d(1, 6", "reloaded"),
     "quantization_aware_training": ("epoch 1", "QuantizedConvReLU2d(1, 8", "(10, 16)"),
     "dynamic_lstm": ("(rnn): DynamicQuantizedLSTM", "elapsed time (seconds)", "(3, 1, 5) True"),
-    "graph_mode": (
-        "class 'nanoquant.nn.linear.Linear'",
-        "same True",
-        "add_functional.add",
-        "DynamicQuantizedLinear(3, 3",
-    ),
+    "graph_mode": ("class 'nanoquant.nn.linear.Linear'", "same True", "add_functional.add", "DynamicQuantizedLinear(3, 3"),
     "clipping_ranges": ("HistogramObserver", "per_tensor_symmetric"),
 }
 
@@ -89,24 +80,15 @@ def test_the_quantized_network_is_as_good_and_smaller(mnist: Path) -> None:
         ("import torch.onnx", "ModuleNotFoundError: torch.onnx is not in nanoquant: nothing is exported"),
         ("import torch\ntorch.hub", "AttributeError: torch.hub is not in nanoquant: nothing is downloaded"),
         ("from torch.quantization import nonsense", "cannot import name 'nonsense' from 'torch.quantization'"),
-        (
-            "import torchvision\ntorchvision.datasets.CIFAR10('d')",
-            "nothing is downloaded: put the file d/cifar-10-batches-bin/",
-        ),
+        ("import torchvision\ntorchvision.datasets.CIFAR10('d')", "nothing is downloaded: put the file d/cifar-10-batches-bin/"),
         ("import torchvision.models as m\nm.resnet18(pretrained=True)", "put the file resnet18.pth there"),
         (
             "import torch\ntorch.quantization.MinMaxObserver.with_args(qscheme=torch.qint8)",
             "got the dtype nanoquant.qint8: did you mean dtype=?",
         ),
-        (
-            "import torch\ntorch.nn.Sequential(torch.nn.ReLU())[[0]]",
-            "takes a number or a slice, m[1] or m[1:3]; got m[[0]]",
-        ),
+        ("import torch\ntorch.nn.Sequential(torch.nn.ReLU())[[0]]", "takes a number or a slice, m[1] or m[1:3]; got m[[0]]"),
         ("import torch\ntorch.zeros(2, device='cuda')", "'cuda'"),
-        (
-            "from torchvision.transforms import RandomCrop\nimport numpy\nRandomCrop(9)(numpy.zeros((8, 8)))",
-            "does not fit",
-        ),
+        ("from torchvision.transforms import RandomCrop\nimport numpy\nRandomCrop(9)(numpy.zeros((8, 8)))", "does not fit"),
     ],
 )
 def test_what_is_missing_or_wrong_says_so(text: str, error: str, tmp_path: Path) -> None:

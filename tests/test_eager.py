@@ -257,12 +257,7 @@ def test_a_layer_without_qconfig_stays_float() -> None:
     prepared = quantization.prepare(model)
     prepared(nq.randn(8, 3))
     converted = quantization.convert(prepared)
-    assert [type(m) for m in converted] == [
-        nn.quantized.Quantize,
-        nn.quantized.Linear,
-        nn.quantized.DeQuantize,
-        nn.Linear,
-    ]
+    assert [type(m) for m in converted] == [nn.quantized.Quantize, nn.quantized.Linear, nn.quantized.DeQuantize, nn.Linear]
     assert converted(nq.randn(2, 3)).shape == (2, 2)
 
 
@@ -431,13 +426,7 @@ def test_dynamic_quantization() -> None:
     nq.manual_seed(0)
     model, x = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 4)).eval(), nq.randn(16, 20)
     expected = model(x).array
-    for spec in (
-        None,
-        {nn.Linear},
-        {"0"},
-        {"0": quantization.per_channel_dynamic_qconfig},
-        {nn.Linear: None, "2": None},
-    ):
+    for spec in (None, {nn.Linear}, {"0"}, {"0": quantization.per_channel_dynamic_qconfig}, {nn.Linear: None, "2": None}):
         quantized = quantization.quantize_dynamic(model, spec)
         kinds = [type(m) is nn.quantized.dynamic.Linear for m in quantized]
         assert kinds == [spec != {nn.Linear: None, "2": None}, False, spec in (None, {nn.Linear})]

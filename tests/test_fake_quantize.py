@@ -189,11 +189,7 @@ def test_the_three_states() -> None:
 
 
 def test_symmetric_schemes_keep_their_zero_point_in_the_middle() -> None:
-    for dtype, limits, middle in (
-        (qint8, (-8, 7), 0),
-        (QDTYPES["quint8"], (0, 255), 127),
-        (QDTYPES["quint8"], (0, 14), 7),
-    ):
+    for dtype, limits, middle in ((qint8, (-8, 7), 0), (QDTYPES["quint8"], (0, 255), 127), (QDTYPES["quint8"], (0, 14), 7)):
         fake = LearnableFakeQuantize(MinMaxObserver, *limits, dtype=dtype, qscheme=per_tensor_symmetric)
         fake(np.float32([-1, 2]))
         fake.enable_param_learning()

@@ -95,10 +95,7 @@ def trainable(axes: int, tail: str) -> Any:
 
 def test_every_twin_is_trained_and_deployed_somewhere() -> None:
     here = {type(trainable(axes, tail)[1]) for axes in SIZES for tail in TAILS}
-    elsewhere = {
-        nn.qat.Embedding,
-        nn.qat.EmbeddingBag,
-    }  # tests/test_embedding.py; nn.qat.dynamic: tests/test_dynamic.py
+    elsewhere = {nn.qat.Embedding, nn.qat.EmbeddingBag}  # tests/test_embedding.py; nn.qat.dynamic: tests/test_dynamic.py
     assert here | elsewhere == set(quantization.mappings.QAT.values())
 
 

@@ -24,10 +24,7 @@ from nanoquant.quantization.graph.ir import map_nodes
 from nanoquant.quantization.quantize_fx import convert_fx, convert_to_reference_fx, prepare_fx
 
 GOLDEN = Path(__file__).parent / "golden"
-ZOO = {
-    "resnet18": (resnet, "flatten"),
-    "MobileNetV2": (mobilenet, "mean"),
-}  # the node from which on torch rounds to other ranges
+ZOO = {"resnet18": (resnet, "flatten"), "MobileNetV2": (mobilenet, "mean")}  # the node from which on torch rounds to other ranges
 Ranges = list[tuple[float, float]]
 
 

@@ -144,11 +144,7 @@ def test_buffers_of_every_kind(tmp_path: Path) -> None:
     assert again.array.tolist() == [[2, 1, 0], [5, 4, 3]]
     assert isinstance(again.tensor, nq.Tensor)
     assert again.none is again.empty is None
-    assert (again.options, again.dtype, again.scheme) == (
-        (1, (2.5, None), [True, "x"]),
-        nq.qint8,
-        nq.per_channel_affine,
-    )
+    assert (again.options, again.dtype, again.scheme) == ((1, (2.5, None), [True, "x"]), nq.qint8, nq.per_channel_affine)
     assert list(again.state_dict()) == ["array", "tensor"]
 
 

@@ -142,13 +142,7 @@ def test_long_lines(columns: int) -> None:
             signed=number % 2 == 1, asymmetric=False, per_channel=number % 4 < 2, bias=True, relu=number == 2,
         )  # fmt: skip
         image = replace(
-            line,
-            size=(3 + number, 27),
-            inputs=5,
-            kernel=(3, 3),
-            stride=(1, 1),
-            padding=(number % 3, 1),
-            dilation=(1, 1),
+            line, size=(3 + number, 27), inputs=5, kernel=(3, 3), stride=(1, 1), padding=(number % 3, 1), dilation=(1, 1)
         )
         spaced = replace(line, kernel=(4,), stride=(2,), inputs=12, groups=1, transposed=True)  # pixels of each phase
         for layer in (line, image, replace(image, kernel=(1, 1), inputs=12, padding=(0, 0)), spaced):
@@ -288,14 +282,7 @@ def test_tables_are_the_specifications(seed: int) -> None:
         assert (bound.epilogue[0].pre, bound.epilogue[0].post) == (expected.pre, expected.post)
 
 
-@given(
-    strategies.scales,
-    strategies.scales,
-    strategies.scales,
-    strategies.finite_floats,
-    st.sampled_from(Profile),
-    st.booleans(),
-)
+@given(strategies.scales, strategies.scales, strategies.scales, strategies.finite_floats, st.sampled_from(Profile), st.booleans())
 @example(1.0, 1.0, 2.0**-30, 0.0, Profile.tflite, False)
 @example(1.0, 2.0**-33, 1.0, 0.0, Profile.tflite_single, True)
 @example(2.0**127, 2.0**-100, 1.0, 0.0, Profile.onednn, True)

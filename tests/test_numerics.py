@@ -46,15 +46,7 @@ def test_fma_next_to_a_tie(a: int, b: int, sign: int, towards: int, distance: in
     assert fma(np.float32(sign * a), np.float32(b * 2.0**power), np.float32(hair)) == expected
 
 
-@given(
-    st.integers(-(2**31), 2**31 - 1),
-    small,
-    small,
-    st.floats(-1e3, 1e3, width=32),
-    small,
-    st.integers(0, 255),
-    st.booleans(),
-)
+@given(st.integers(-(2**31), 2**31 - 1), small, small, st.floats(-1e3, 1e3, width=32), small, st.integers(0, 255), st.booleans())
 def test_8_bit_outputs_against_exact_arithmetic(
     acc: int, x_scale: float, w_scale: float, bias: float, y_scale: float, zero_point: int, per_channel: bool
 ) -> None:
@@ -68,12 +60,7 @@ def test_8_bit_outputs_against_exact_arithmetic(
         assert epilogue(np.array([acc])) == oracles.output(profile.name, *arguments), profile
 
 
-@given(
-    st.integers(-(2**31), 2**31 - 1),
-    st.integers(2**30, 2**31 - 1),
-    st.integers(-31, 30),
-    st.booleans(),
-)
+@given(st.integers(-(2**31), 2**31 - 1), st.integers(2**30, 2**31 - 1), st.integers(-31, 30), st.booleans())
 @example(7984, 1583594044, -9, False)
 @example(-(2**31), 2**31 - 1, 30, False)
 @example(-(2**31), 2**31 - 1, 30, True)
@@ -186,17 +173,11 @@ def test_engines_are_torchs() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            {"x_scale": 1e-30, "w_scale": np.float32([1, 1e-30])},
-            "output channel 1: x_scale . w_scale is not a positive",
-        ),
+        ({"x_scale": 1e-30, "w_scale": np.float32([1, 1e-30])}, "output channel 1: x_scale . w_scale is not a positive"),
         ({"y_scale": 1e-38, "x_scale": 100.0}, "output channel 0: x_scale . w_scale / y_scale is not"),
         ({"bias": np.float32([0, np.inf])}, "output channel 1: the bias is not finite"),
         ({"magnitude": np.array([1, 2**31 // 255 + 1])}, "output channel 1: the accumulator may leave int32"),
-        (
-            {"profile": Profile.qnnpack, "bias": np.float32([0, 3e9])},
-            "output channel 1: the accumulator may leave int32",
-        ),
+        ({"profile": Profile.qnnpack, "bias": np.float32([0, 3e9])}, "output channel 1: the accumulator may leave int32"),
         (
             {"profile": Profile.tflite, "w_scale": np.float32([1, 2.0**30])},
             r"output channel 1: x_scale . w_scale / y_scale is not in \[2\^-32, 2\^30\); got 1073741824",
@@ -206,10 +187,7 @@ def test_engines_are_torchs() -> None:
             r"output channel 1: x_scale . w_scale / y_scale is not in",
         ),
         ({"profile": Profile.ort, "bias": np.float32([0, np.nan])}, "output channel 1: the bias is not finite"),
-        (
-            {"profile": Profile.tflite, "bias": np.float32([0, -3e9])},
-            "output channel 1: the accumulator may leave int32",
-        ),
+        ({"profile": Profile.tflite, "bias": np.float32([0, -3e9])}, "output channel 1: the accumulator may leave int32"),
         (
             {"profile": Profile.onednn, "x_scale": 2.0**120, "y_scale": 2.0**127},
             "output channel 0: 1 / y_scale is not a positive, normal and finite float32",

@@ -186,12 +186,7 @@ def test_empty_batches() -> None:
     assert ops.linear(nq.quantize_per_tensor(np.ones((0, 5)), 1.0, 0, nq.quint8), packed, 1.0, 0).shape == (0, 3)
     assert ops.linear_dynamic(np.ones((0, 5), np.float32), packed).shape == (0, 3)
     packed = ops.conv2d_prepack(nq.quantize_per_tensor(np.ones((3, 5, 1, 1)), 0.02, 0, nq.qint8))
-    assert ops.conv2d(nq.quantize_per_tensor(np.ones((0, 5, 4, 4)), 1.0, 0, nq.quint8), packed, 1.0, 0).shape == (
-        0,
-        3,
-        4,
-        4,
-    )
+    assert ops.conv2d(nq.quantize_per_tensor(np.ones((0, 5, 4, 4)), 1.0, 0, nq.quint8), packed, 1.0, 0).shape == (0, 3, 4, 4)
 
 
 # ---- layouts, shapes, grids --------------------------------------------------------------------------------------------
@@ -404,10 +399,7 @@ def test_the_environment_is_read_at_every_call(monkeypatch: pytest.MonkeyPatch) 
         ops.linear(X, packed, 1.0, 0)
 
 
-X, W = (
-    nq.quantize_per_tensor(np.ones((1, 4)), 1.0, 0, nq.quint8),
-    nq.quantize_per_tensor(np.ones((2, 4)), 1.0, 0, nq.qint8),
-)
+X, W = (nq.quantize_per_tensor(np.ones((1, 4)), 1.0, 0, nq.quint8), nq.quantize_per_tensor(np.ones((2, 4)), 1.0, 0, nq.qint8))
 IMAGE = nq.quantize_per_tensor(np.ones((1, 4, 5, 5)), 1.0, 0, nq.quint8)
 KERNEL = nq.quantize_per_tensor(np.ones((2, 4, 3, 3)), 1.0, 0, nq.qint8)
 TRANSPOSED = ops.conv_transpose2d_prepack(KERNEL)
@@ -425,18 +417,10 @@ TRANSPOSED = ops.conv_transpose2d_prepack(KERNEL)
             TypeError,
             "8-bit tensor with one scale; got ndarray",
         ),
-        (
-            lambda: ops.linear(IMAGE, ops.linear_prepack(W), 1.0, 0),
-            ValueError,
-            "has 4 input features; got an input with",
-        ),
+        (lambda: ops.linear(IMAGE, ops.linear_prepack(W), 1.0, 0), ValueError, "has 4 input features; got an input with"),
         (lambda: ops.linear(X, ops.linear_prepack(W), 0.0, 0), ValueError, "positive, normal and finite"),
         (lambda: ops.linear(X, ops.linear_prepack(W), 1e-39, 0), ValueError, "positive, normal and finite"),
-        (
-            lambda: ops.linear(X, ops.linear_prepack(W), 1.0, 256),
-            ValueError,
-            r"zero_point must be an integer in \[0, 255\]",
-        ),
+        (lambda: ops.linear(X, ops.linear_prepack(W), 1.0, 256), ValueError, r"zero_point must be an integer in \[0, 255\]"),
         (lambda: ops.linear_dynamic(X, ops.linear_prepack(W)), TypeError, "linear_dynamic: X must be float"),
         (lambda: ops.linear_dynamic([[1.0]], ops.linear_prepack(W)), ValueError, "has 4 input features"),
         (lambda: ops.linear_dynamic([[1, np.nan, 0, 0]], ops.linear_prepack(W)), ValueError, "NaN or infinity"),
@@ -447,40 +431,24 @@ TRANSPOSED = ops.conv_transpose2d_prepack(KERNEL)
             r"must have shape \(batch, 4, .* got \(1, 2, 5, 5\)",
         ),
         (lambda: ops.conv2d(IMAGE[:, :, :2], ops.conv2d_prepack(KERNEL), 1.0, 0), ValueError, "input is too small"),
-        (
-            lambda: ops.conv2d_prepack(KERNEL, stride=(1, 2, 3)),
-            ValueError,
-            "stride must be one integer of at least 1, or 2",
-        ),
+        (lambda: ops.conv2d_prepack(KERNEL, stride=(1, 2, 3)), ValueError, "stride must be one integer of at least 1, or 2"),
         (lambda: ops.conv2d_prepack(KERNEL, groups=3), ValueError, "groups must divide"),
         (lambda: ops.conv1d_prepack(KERNEL), TypeError, "conv1d_prepack: weight must be a qint8 tensor with 3 axes"),
         (lambda: ops.conv1d_relu(IMAGE, ops.conv2d_prepack(KERNEL), 1.0, 0), TypeError, "call conv1d_prepack"),
         (lambda: ops.conv2d(IMAGE, TRANSPOSED, 1.0, 0), TypeError, "conv2d: these are another layer's"),
         (lambda: ops.conv_transpose2d_prepack(KERNEL, groups=3), ValueError, "divide the 2 input channels.* got 3"),
         (lambda: ops.add(X, IMAGE[:, :3], 1.0, 0), ValueError, r"add: shapes \(1, 4\) and \(1, 3, 5, 5\) do not"),
-        (
-            lambda: ops.mul_relu(X, W, 1.0, 0),
-            TypeError,
-            "mul_relu: both inputs must have one dtype; got quint8 and qint8",
-        ),
+        (lambda: ops.mul_relu(X, W, 1.0, 0), TypeError, "mul_relu: both inputs must have one dtype; got quint8 and qint8"),
         (lambda: ops.add(X, 1.0, 1.0, 0), TypeError, "add: the input must be an 8-bit tensor.*got float"),
         (lambda: ops.cat([]), ValueError, "cat: give at least one"),
-        (
-            lambda: ops.cat([X, IMAGE]),
-            ValueError,
-            r"the same sizes but on axis 0; got quint8 \(1, 4\), quint8 \(1, 4, 5",
-        ),
+        (lambda: ops.cat([X, IMAGE]), ValueError, r"the same sizes but on axis 0; got quint8 \(1, 4\), quint8 \(1, 4, 5"),
         (lambda: ops.clamp(X), ValueError, "clamp: give min, max or both"),
         (lambda: ops.sigmoid(X, 0.0, 0), ValueError, "positive, normal and finite"),
         (lambda: ops.max_pool2d(X, 2), ValueError, r"max_pool2d: the input must have shape \(batch, channels, height"),
         (lambda: ops.avg_pool2d(np.ones((1, 1, 4, 4)), 2), TypeError, "avg_pool2d: the input must be an 8-bit tensor"),
         (lambda: ops.max_pool2d(IMAGE, 9), ValueError, "holds no window"),
         (lambda: ops.batch_norm2d(IMAGE, None, None, [0.0], [1.0] * 4, 1e-5, 1.0, 0), ValueError, r"mean .* \(4,\)"),
-        (
-            lambda: ops.layer_norm(X, [5], None, None, 1e-5, 1.0, 0),
-            ValueError,
-            r"normalized_shape=\(5,\); got \(1, 4\)",
-        ),
+        (lambda: ops.layer_norm(X, [5], None, None, 1e-5, 1.0, 0), ValueError, r"normalized_shape=\(5,\); got \(1, 4\)"),
         (lambda: ops.layer_norm(X, [4], None, None, 0.0, 1.0, 0), ValueError, "eps must be positive"),
         (lambda: ops.softmax(X, 2, 1.0, 0), ValueError, r"softmax: dim 2 is out of range .* \(1, 4\)"),
     ],

@@ -42,8 +42,7 @@ def cases(draw: Any) -> tuple[nn.Sequential, dict[str, Any], dict[str, Any]]:
     value = lambda: draw(st.sampled_from([None, next(numbers)]))  # noqa: E731
     regexes = [r for r in REGEXES if any(re.match(r, path) for path in paths)]
     places = sorted(
-        {(path.rpartition(".")[0], *place) for path, _, kinds in occurrences(model) if path for place in kinds.items()},
-        key=str,
+        {(path.rpartition(".")[0], *place) for path, _, kinds in occurrences(model) if path for place in kinds.items()}, key=str
     )
     spec = {
         "": value(),
@@ -120,12 +119,7 @@ def test_setters_are_those_of_torch() -> None:
         "module_name_object_type_order": [("z", nn.Linear, 1, e)],
     }
     assert QConfigMapping.from_flat({"": a, nn.Linear: b, "y": d}).to_dict()["module_name"] == [("y", d)]
-    for text in (
-        "global_qconfig\n  a",
-        "object_type_qconfigs\n  <class",
-        "module_name_qconfigs\n  y: d",
-        "('z', <class",
-    ):
+    for text in ("global_qconfig\n  a", "object_type_qconfigs\n  <class", "module_name_qconfigs\n  y: d", "('z', <class"):
         assert text in repr(mapping)
     with pytest.raises(QConfigError, match="unknown key 'module_names'; the keys are '', 'object_type'"):
         QConfigMapping.from_dict({"module_names": []})
@@ -134,10 +128,7 @@ def test_setters_are_those_of_torch() -> None:
 @pytest.mark.parametrize(
     ("mapping", "message"),
     [
-        (
-            QConfigMapping().set_module_name("block.fc2", None),
-            "_name: the model has no 'block.fc2'; nearest: block.fc1, ",
-        ),
+        (QConfigMapping().set_module_name("block.fc2", None), "_name: the model has no 'block.fc2'; nearest: block.fc1, "),
         (QConfigMapping().set_module_name_regex("blck.*", None), r"_regex: .* no 'blck\.\*'; nearest: block"),
         (
             QConfigMapping().set_module_name_object_type_order("block", nn.Linear, 1, None),

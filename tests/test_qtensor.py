@@ -98,15 +98,7 @@ def test_dtypes_and_shapes_are_checked() -> None:
 
 def test_it_has_no_arithmetic_and_says_why() -> None:
     q = image()
-    for operation in (
-        lambda: q + q,
-        lambda: 2 * q,
-        lambda: q - 1,
-        lambda: q / 2,
-        lambda: q @ q,
-        lambda: -q,
-        lambda: q**2,
-    ):
+    for operation in (lambda: q + q, lambda: 2 * q, lambda: q - 1, lambda: q / 2, lambda: q @ q, lambda: -q, lambda: q**2):
         with pytest.raises(TypeError, match="the result needs a scale of its own"):
             operation()
     with pytest.raises(TypeError, match=r"call dequantize\(\) for its real values or int_repr\(\)"):

@@ -28,11 +28,7 @@ class Adding(nn.Module):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        self.first, self.second, self.out = (
-            quantization.QuantStub(),
-            quantization.QuantStub(),
-            quantization.DeQuantStub(),
-        )
+        self.first, self.second, self.out = (quantization.QuantStub(), quantization.QuantStub(), quantization.DeQuantStub())
         self.functional, self.name = nn.quantized.FloatFunctional(), name
 
     def forward(self, a: Any, b: Any) -> Any:
@@ -82,10 +78,7 @@ def test_scalars_move_the_grid(number: float) -> None:
     other = torch.ao.nn.quantized.QFunctional()
     for got, wanted in ((moved, other.add_scalar(theirs, number)), (scaled, other.mul_scalar(theirs, number))):
         np.testing.assert_array_equal(np.asarray(got.int_repr()), wanted.int_repr().numpy())
-        assert (got.q_zero_point(), float(got.q_scale())) == (
-            wanted.q_zero_point(),
-            pytest.approx(wanted.q_scale(), rel=1e-6),
-        )
+        assert (got.q_zero_point(), float(got.q_scale())) == (wanted.q_zero_point(), pytest.approx(wanted.q_scale(), rel=1e-6))
 
 
 def test_an_unobserved_functional_is_an_error_and_a_call_too() -> None:
@@ -287,10 +280,7 @@ def test_attention_is_torchs() -> None:
     nq.manual_seed(0)
     model, other = Attending(batch_first=False).eval(), Theirs().eval()
     other.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in model.state_dict().items()})
-    torch.backends.quantized.engine, x = (
-        "fbgemm",
-        np.random.default_rng(0).standard_normal((16, 5, 8)).astype(np.float32),
-    )
+    torch.backends.quantized.engine, x = ("fbgemm", np.random.default_rng(0).standard_normal((16, 5, 8)).astype(np.float32))
     outputs = []
     for network, library, given in ((model, quantization, x), (other, torch.ao.quantization, torch.from_numpy(x))):
         network.qconfig = library.default_qconfig

@@ -15,12 +15,7 @@ import nanoquant as nq
 from nanoquant import nn, quantization
 from nanoquant.nn import intrinsic
 from nanoquant.observers import HistogramObserver, MinMaxObserver, MovingAverageMinMaxObserver, NotCalibratedError
-from nanoquant.quantization import (
-    FakeQuantize,
-    QConfig,
-    default_per_channel_weight_fake_quant,
-    default_weight_fake_quant,
-)
+from nanoquant.quantization import FakeQuantize, QConfig, default_per_channel_weight_fake_quant, default_weight_fake_quant
 
 ENGINES = nq.backends.quantized.supported_engines
 
@@ -204,8 +199,7 @@ def test_fusion_explains_itself() -> None:
     with pytest.raises(RuntimeError, match=r"needs training mode: call model.train\(\) first"):
         quantization.fuse_modules_qat(conv_net(0).eval(), ["0", "1"])
     with pytest.raises(
-        ValueError,
-        match="cannot fuse 0, 2: Conv2d, ReLU is no pattern|cannot fuse 2, 1: ReLU, BatchNorm2d is no pattern",
+        ValueError, match="cannot fuse 0, 2: Conv2d, ReLU is no pattern|cannot fuse 2, 1: ReLU, BatchNorm2d is no pattern"
     ):
         quantization.fuse_modules(conv_net(0).eval(), ["2", "1"])
     with pytest.raises(AttributeError, match="no module at '7'"):

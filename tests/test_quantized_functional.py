@@ -17,11 +17,7 @@ CALLS: dict[str, tuple[str, tuple[int, ...], dict[str, Any]]] = {
     "linear": ("linear", (4, 6), {"scale": 0.2, "zero_point": 90}),
     "conv1d": ("conv1d", (2, 6, 9), {"padding": 1, "scale": 0.2, "zero_point": 90}),
     "conv2d": ("conv2d", (2, 6, 9, 8), {"stride": 2, "scale": 0.2, "zero_point": 90}),
-    "conv2d, reflect": (
-        "conv2d",
-        (2, 6, 9, 8),
-        {"padding": 1, "padding_mode": "reflect", "scale": 0.2, "zero_point": 90},
-    ),
+    "conv2d, reflect": ("conv2d", (2, 6, 9, 8), {"padding": 1, "padding_mode": "reflect", "scale": 0.2, "zero_point": 90}),
     "conv3d": ("conv3d", (2, 6, 4, 5, 6), {"scale": 0.2, "zero_point": 90}),
     "max_pool1d": ("max_pool1d", (2, 6, 9), {"kernel_size": 2}),
     "max_pool2d": ("max_pool2d", (2, 6, 9, 8), {"kernel_size": 3, "stride": 2, "padding": 1}),
@@ -74,11 +70,7 @@ def test_torchs_integers(name: str) -> None:
 def test_signatures_are_torchs() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     theirs = torch.ao.nn.quantized.functional
-    missing = {
-        "avg_pool3d",
-        "adaptive_avg_pool3d",
-        "upsample_bilinear",
-    }  # no kernel of images in three axes, or of mixtures
+    missing = {"avg_pool3d", "adaptive_avg_pool3d", "upsample_bilinear"}  # no kernel of images in three axes, or of mixtures
     assert set(theirs.__all__) - set(dir(QF)) == missing
     for name in ("linear", "celu", "leaky_relu", "hardtanh", "threshold", "elu", "hardsigmoid"):
         ours = list(inspect.signature(getattr(QF, name)).parameters)

@@ -160,11 +160,7 @@ def test_packed_weights_are_read_as_they_are_multiplied(layer: Layer, reduced: b
 
 
 @given(
-    st.lists(st.integers(-128, 127), max_size=3),
-    st.integers(-3, 3),
-    st.integers(0, 2),
-    st.integers(0, 2),
-    st.integers(-200, 200),
+    st.lists(st.integers(-128, 127), max_size=3), st.integers(-3, 3), st.integers(0, 2), st.integers(0, 2), st.integers(-200, 200)
 )
 def test_accumulators_by_trying_everything(w: list[int], zero: int, low: int, width: int, bias: int) -> None:
     """Every input, every subset of the terms: the bits suffice, and one fewer would not."""

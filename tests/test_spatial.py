@@ -36,11 +36,7 @@ def convolution(seed: int) -> tuple[dict[str, Any], tuple[int, ...], np.ndarray,
     more = tuple(int(rng.integers(0, max(s, d))) for s, d in zip(stride, dilation, strict=True))
     x, w, v = (
         rng.standard_normal(shape)
-        for shape in (
-            (3, inputs, *size),
-            (outputs, inputs // groups, *kernel),
-            (inputs, outputs // groups, *kernel),
-        )
+        for shape in ((3, inputs, *size), (outputs, inputs // groups, *kernel), (inputs, outputs // groups, *kernel))
     )
     return options, more, x, w, v, rng.standard_normal(outputs)
 

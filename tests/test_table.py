@@ -174,9 +174,7 @@ def test_the_three_divisors(largest: float) -> None:
 
 
 @given(
-    st.floats(-(2.0**20), 2.0**20, width=32),
-    st.floats(-(2.0**20), 2.0**20, width=32),
-    st.sampled_from(list(QDTYPES.values())),
+    st.floats(-(2.0**20), 2.0**20, width=32), st.floats(-(2.0**20), 2.0**20, width=32), st.sampled_from(list(QDTYPES.values()))
 )
 def test_power_of_two_scales_are_the_next_ones(a: float, b: float, dtype: QDType) -> None:
     low, high = min(a, b), max(a, b)

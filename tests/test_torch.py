@@ -58,16 +58,7 @@ def test_static_layers(monkeypatch: pytest.MonkeyPatch, repeat: int, record: Any
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "dynamic",
-        "onednn_dynamic",
-        "observers",
-        "affine",
-        "dynamic_qparams",
-        "fake_quantizers",
-        "convolutions",
-        "operators",
-    ],
+    ["dynamic", "onednn_dynamic", "observers", "affine", "dynamic_qparams", "fake_quantizers", "convolutions", "operators"],
 )
 def test_the_rest(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     import test_affine

@@ -70,10 +70,7 @@ STORAGE = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x
         (b"\x80\x02" + TENSOR + b"(" + STORAGE + b"K\x01K\x02\x85K\x01\x85\x89}tR.", "ends beyond its storage"),
         (b"\x80\x02" + TENSOR + b"(" + STORAGE + b"K\x00J\xff\xff\xff\xff\x85K\x01\x85\x89}tR.", "no tensor of shape"),
         (b"\x80\x02" + TENSOR + b"(K\x01K\x00))\x89}tR.", "no tensor of shape"),
-        (
-            b"\x80\x02(X\x07\x00\x00\x00storageX\x01\x00\x00\x00OX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x02tQ.",
-            "BINPERSID",
-        ),
+        (b"\x80\x02(X\x07\x00\x00\x00storageX\x01\x00\x00\x00OX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x02tQ.", "BINPERSID"),
         (b"\x80\x02h\x05.", "BINGET"),
         (b"\x80\x02a.", "stack is empty|APPEND"),
         (b"\x80\x02X\xff", "damaged"),

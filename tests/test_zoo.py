@@ -212,10 +212,7 @@ def test_attention(layer: str, rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("rest", ["", ", norm_first=True, activation='gelu'", ", batch_first=True, bias=False"])
 def test_transformer(rest: str, rng: np.random.Generator) -> None:
-    layer, x = (
-        f"TransformerEncoderLayer(8, 2, 16, dropout=0.0{rest})",
-        rng.standard_normal((6, 6, 8)).astype(np.float32),
-    )
+    layer, x = (f"TransformerEncoderLayer(8, 2, 16, dropout=0.0{rest})", rng.standard_normal((6, 6, 8)).astype(np.float32))
     compare(layer, [x])
     compare(layer, [x], src_mask=FUTURE)
     compare(f"TransformerEncoder({layer}, 2)", [x], mask=FUTURE)

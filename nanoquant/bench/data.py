@@ -59,11 +59,7 @@ def ours(data: Data) -> Runner:
 
 
 def operator(
-    library: Any,
-    data: Data,
-    activations: Callable[[Any], Any],
-    weights: Callable[[], Any],
-    tensor: Callable[[Any], Any],
+    library: Any, data: Data, activations: Callable[[Any], Any], weights: Callable[[], Any], tensor: Callable[[Any], Any]
 ) -> Runner:
     """The row's operator in a library with torch's names. activations, weights and tensor make its tensors of arrays."""
     s, quantized, functional = data.shape, library.ops.quantized, library.nn.functional

@@ -35,10 +35,7 @@ def of_sizes(options: argparse.Namespace, sizes: Sequence[tuple[int, ...]]) -> l
 
 
 def show(
-    options: argparse.Namespace,
-    rows: Sequence[Any],
-    shape: str,
-    more: Mapping[str, Callable[[Any], float]] | None = None,
+    options: argparse.Namespace, rows: Sequence[Any], shape: str, more: Mapping[str, Callable[[Any], float]] | None = None
 ) -> None:
     """Prints rows that have a shape, threads, seconds and ratios, and `more` columns, as a table or as JSON."""
     if options.json:

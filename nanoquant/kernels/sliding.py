@@ -96,10 +96,7 @@ def convolve(
     check(lib.nq_convolve_room(op, windows, N, size), op.name)
     memory = workspace(size[0])
     x, y = pointer("float[]", image) + channels.start, pointer("float[]", pixels) + outputs.start
-    check(
-        lib.nq_convolve(isa_number(), op, windows, N, pixels.shape[-1], x, y, pointer("float[]", f), memory, size[0]),
-        op.name,
-    )
+    check(lib.nq_convolve(isa_number(), op, windows, N, pixels.shape[-1], x, y, pointer("float[]", f), memory, size[0]), op.name)
 
 
 def _windows(image: NDArray[Any], channels: range, lines: range, sizes: tuple[Sizes, ...]) -> Any:

@@ -162,10 +162,7 @@ class Flatten(Layer):
     (2, 12)
     """
 
-    function, shown = (
-        staticmethod(lambda x, start_dim=1, end_dim=-1: x.flatten(start_dim, end_dim)),
-        "start_dim end_dim",
-    )
+    function, shown = (staticmethod(lambda x, start_dim=1, end_dim=-1: x.flatten(start_dim, end_dim)), "start_dim end_dim")
     integers = True
 
 

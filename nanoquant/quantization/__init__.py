@@ -66,9 +66,7 @@ from .presets import default_fused_wt_fake_quant as default_fused_wt_fake_quant
 from .presets import default_histogram_fake_quant as default_histogram_fake_quant
 from .presets import default_histogram_observer as default_histogram_observer, default_observer as default_observer
 from .presets import default_per_channel_qconfig as default_per_channel_qconfig
-from .presets import (
-    default_per_channel_symmetric_qnnpack_qat_qconfig as default_per_channel_symmetric_qnnpack_qat_qconfig,
-)
+from .presets import default_per_channel_symmetric_qnnpack_qat_qconfig as default_per_channel_symmetric_qnnpack_qat_qconfig
 from .presets import default_per_channel_symmetric_qnnpack_qconfig as default_per_channel_symmetric_qnnpack_qconfig
 from .presets import default_per_channel_weight_fake_quant as default_per_channel_weight_fake_quant
 from .presets import default_per_channel_weight_observer as default_per_channel_weight_observer
@@ -86,9 +84,7 @@ from .presets import float16_dynamic_qconfig as float16_dynamic_qconfig
 from .presets import float16_static_qconfig as float16_static_qconfig
 from .presets import float_qparams_weight_only_qconfig as float_qparams_weight_only_qconfig
 from .presets import float_qparams_weight_only_qconfig_4bit as float_qparams_weight_only_qconfig_4bit
-from .presets import (
-    fused_per_channel_wt_fake_quant_range_neg_127_to_127 as fused_per_channel_wt_fake_quant_range_neg_127_to_127,
-)
+from .presets import fused_per_channel_wt_fake_quant_range_neg_127_to_127 as fused_per_channel_wt_fake_quant_range_neg_127_to_127
 from .presets import fused_wt_fake_quant_range_neg_127_to_127 as fused_wt_fake_quant_range_neg_127_to_127
 from .presets import get_default_qat_qconfig as get_default_qat_qconfig, get_default_qconfig as get_default_qconfig
 from .presets import int4_weight_only_qat_qconfig as int4_weight_only_qat_qconfig
@@ -96,9 +92,7 @@ from .presets import int4_weight_only_qconfig as int4_weight_only_qconfig
 from .presets import int8_weight_only_qat_qconfig as int8_weight_only_qat_qconfig
 from .presets import int8_weight_only_qconfig as int8_weight_only_qconfig
 from .presets import per_channel_dynamic_qconfig as per_channel_dynamic_qconfig
-from .presets import (
-    per_channel_weight_observer_range_neg_127_to_127 as per_channel_weight_observer_range_neg_127_to_127,
-)
+from .presets import per_channel_weight_observer_range_neg_127_to_127 as per_channel_weight_observer_range_neg_127_to_127
 from .presets import weight_observer_range_neg_127_to_127 as weight_observer_range_neg_127_to_127
 from .qconfig import QConfig as QConfig, QConfigError as QConfigError
 from .qconfig_mapping import QConfigMapping as QConfigMapping

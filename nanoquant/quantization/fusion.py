@@ -54,11 +54,7 @@ def _not_for_training(layer: Any, bn: Any) -> Any:
 
 def _convolution(axes: int, conv: type[Any], norm: type[Any]) -> Patterns:
     relu, bn, both = (getattr(intrinsic, f"Conv{what}{axes}d") for what in ("ReLU", "Bn", "BnReLU"))
-    return {
-        (conv, norm): (fuse_layer_bn, bn),
-        (conv, norm, nn.ReLU): (_bn_relu(relu), both),
-        (conv, nn.ReLU): (relu, relu),
-    }
+    return {(conv, norm): (fuse_layer_bn, bn), (conv, norm, nn.ReLU): (_bn_relu(relu), both), (conv, nn.ReLU): (relu, relu)}
 
 
 # The patterns, each with what it becomes for inference, and for training: torch's and one more ...

@@ -52,10 +52,7 @@ def fashion(folder: Path, train: int = 6000, test: int = 2000) -> Data:
     arrays = []
     for name, count in (("train", train), ("t10k", test)):
         images, labels = (load_idx(next(folder.glob(f"{name}-{what}*")))[:count] for what in ("images", "labels"))
-        arrays += [
-            images.reshape(count, 1, 14, 2, 14, 2).mean((3, 5)).astype(np.float32) / 255,
-            labels.astype(np.int64),
-        ]
+        arrays += [images.reshape(count, 1, 14, 2, 14, 2).mean((3, 5)).astype(np.float32) / 255, labels.astype(np.int64)]
     return Data(*arrays)
 
 

@@ -104,10 +104,7 @@ def record_static(
             packed, run = quantized.linear_prepack(w, tb), quantized.linear_relu if relu else quantized.linear
         else:
             geometry = (options["stride"], options["padding"], options["dilation"], options["groups"])
-            packed, run = (
-                quantized.conv2d_prepack(w, tb, *geometry),
-                quantized.conv2d_relu if relu else quantized.conv2d,
-            )
+            packed, run = (quantized.conv2d_prepack(w, tb, *geometry), quantized.conv2d_relu if relu else quantized.conv2d)
         y = run(qx, packed, y_scale, y_zero_point).int_repr().numpy()
         recorder.add(options, x=x, bias=b, y=y, **weight_arrays(w))
     recorder.write()
@@ -153,13 +150,7 @@ def record_fused_bias(g: np.random.Generator) -> None:
     torch.backends.quantized.engine = "fbgemm"
     for number in range(8):
         x_scale, w_scale, y_scale = (float(F(g.uniform(low, 5 * low))) for low in (0.02, 0.01, 0.1))
-        options = {
-            "engine": "fbgemm",
-            "kind": "linear",
-            "relu": bool(number % 2),
-            "x_scale": x_scale,
-            "x_zero_point": 128,
-        }
+        options = {"engine": "fbgemm", "kind": "linear", "relu": bool(number % 2), "x_scale": x_scale, "x_zero_point": 128}
         options.update(y_scale=y_scale, y_zero_point=int(g.integers(90, 160)))
         weights = g.integers(1, 128, (64, 1)).astype(np.int8)
         w = torch._make_per_tensor_quantized_tensor(tensor(weights), w_scale, 0)
@@ -302,14 +293,7 @@ def record_fake_quantizers(g: np.random.Generator) -> None:
             dtype = "qint8"  # torch puts the zero point of an unsigned symmetric range at 0
         bits = int(g.integers(3, 9))
         low, high = (0, 2**bits - 1) if dtype == "quint8" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-        options = {
-            "observer": name,
-            "kind": kind,
-            "dtype": dtype,
-            "qscheme": scheme,
-            "quant_min": low,
-            "quant_max": high,
-        }
+        options = {"observer": name, "kind": kind, "dtype": dtype, "qscheme": scheme, "quant_min": low, "quant_max": high}
         if per_channel:
             options["ch_axis"] = 1
         arguments = {k: v for k, v in options.items() if k not in ("observer", "kind")}

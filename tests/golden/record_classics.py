@@ -19,11 +19,7 @@ from nanoquant.data import load_digits
 
 
 def main() -> None:
-    script, recorder, digits = (
-        runpy.run_path(str(FOLDER / "handmade_quantizer.py")),
-        Recorder("classics"),
-        load_digits(),
-    )
+    script, recorder, digits = (runpy.run_path(str(FOLDER / "handmade_quantizer.py")), Recorder("classics"), load_digits())
     parts = (digits.train.images[:IMAGES], digits.train.labels[:IMAGES]), digits.test
     data = [
         torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.tensor(x), torch.tensor(y)), batch_size=32)

@@ -212,11 +212,7 @@ class EmbeddingBag(Embedding):
             raise ModuleError(
                 module, "mode='max' has no quantized form: use 'sum' or 'mean', or keep it in float, qconfig = None"
             )
-        self.mode, self.include_last_offset, self.padding_idx = (
-            module.mode,
-            module.include_last_offset,
-            module.padding_idx,
-        )
+        self.mode, self.include_last_offset, self.padding_idx = (module.mode, module.include_last_offset, module.padding_idx)
 
     def forward(self, input: Any, offsets: Any = None, per_sample_weights: Any = None) -> Tensor:
         """See the class."""

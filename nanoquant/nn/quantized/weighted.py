@@ -202,8 +202,7 @@ def observed_weights(module: Any, axis: int = 0) -> tuple[Any, Any, QParams]:
         if observer.ch_axis is not None and axis != 0:
             if layer.groups > 1:
                 raise ModuleError(
-                    module,
-                    "its weights cannot have scales per channel, having groups: give it a qconfig with one scale",
+                    module, "its weights cannot have scales per channel, having groups: give it a qconfig with one scale"
                 )
             observer.ch_axis = axis
     observer(weight.detach())

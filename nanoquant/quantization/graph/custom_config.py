@@ -119,10 +119,7 @@ class PrepareCustomConfig(FuseCustomConfig):
         return _from_dict(cls(), {**given, **{k: v for k, v in rows.items() if v}}, _PREPARE)
 
 
-_STANDALONE = {
-    "standalone_module_name": "standalone_module_names",
-    "standalone_module_class": "standalone_module_classes",
-}
+_STANDALONE = {"standalone_module_name": "standalone_module_names", "standalone_module_class": "standalone_module_classes"}
 _PREPARE = _STANDALONE | {
     "preserved_attributes": "preserved_attributes",
     "non_traceable_module_name": "non_traceable_module_names",

@@ -143,7 +143,4 @@ def _weighted(gm: GraphModule, node: Node, name: str) -> tuple[Module, Node] | N
     return layer, x
 
 
-_ARGUMENTS = {
-    "line": ("input", "weight", "bias"),
-    "conv": ("input", "weight", "bias", "stride", "padding", "dilation", "groups"),
-}
+_ARGUMENTS = {"line": ("input", "weight", "bias"), "conv": ("input", "weight", "bias", "stride", "padding", "dilation", "groups")}

@@ -48,10 +48,7 @@ def _separate_relus(gm: GraphModule) -> None:
         module = gm.get_submodule(node.target)
         if id(module) in seen and type(module) is nn.ReLU:
             twin = copy.copy(module)
-            twin._forward_hooks, twin._forward_pre_hooks = (
-                module._forward_hooks.copy(),
-                module._forward_pre_hooks.copy(),
-            )
+            twin._forward_hooks, twin._forward_pre_hooks = (module._forward_hooks.copy(), module._forward_pre_hooks.copy())
             node.target = gm.add_layer(node.name, twin)
         seen.add(id(module))
 
