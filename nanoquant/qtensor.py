@@ -48,6 +48,8 @@ class QTensor(InMemory, Shaped):
     tensor([ 0, 10, 13], dtype=uint8)
     """
 
+    is_quantized = True
+
     def __init__(self, values: NDArray[Any], qparams: QParams, origin: Tensor | None = None) -> None:
         if values.dtype != qparams.dtype.storage:
             raise TypeError(f"{qparams.dtype.name} integers are stored as {qparams.dtype.storage}; got {values.dtype}")

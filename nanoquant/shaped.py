@@ -26,8 +26,9 @@ def says(doc: str, method: Callable[..., T]) -> Callable[..., T]:
 
 
 class Shaped:
-    """Torch's ways to ask for sizes and to rearrange elements."""
+    """Torch's ways to ask for sizes and to rearrange elements. is_quantized: whether they are integers with a scale."""
 
+    is_quantized = False
     reshape: Any
     permute: Any
     __getitem__: Any

@@ -47,6 +47,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "quantization_aware_training": ("epoch 1", "QuantizedConvReLU2d(1, 8", "(10, 16)"),
     "dynamic_lstm": ("(rnn): DynamicQuantizedLSTM", "elapsed time (seconds)", "(3, 1, 5) True"),
     "graph_mode": ("class 'nanoquant.nn.linear.Linear'", "same True", "add_functional.add", "DynamicQuantizedLinear(3, 3"),
+    "numeric_suite": ("'layer1.add_relu.stats', 'fc.stats'])", "layer1.stats tensor(", "'fc.stats': 4}"),
     "clipping_ranges": ("HistogramObserver", "per_tensor_symmetric"),
 }
 

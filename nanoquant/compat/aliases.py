@@ -35,7 +35,7 @@ ALIASES: dict[str, tuple[Any, ...]] = {
     "torch.nn.modules": (nn,), "torch.nn.parameter": (nn,),
     **{f"torch.nn.{name}": (module,) for name, module in LAYERS.items()},
     **{f"torch.ao.nn.{name}": (module,) for name, module in LAYERS.items()},
-    "torch.ao": (), "torch.ao.nn": (),
+    "torch.ao": (), "torch.ao.nn": (), "torch.ao.ns": (),
     "torch.quantization": (names.Quantization, quantization), "torch.ao.quantization": (names.Quantization, quantization),
     **{f"torch{ao}.quantization.{name}": (names.Quantization, quantization) for ao in ("", ".ao") for name in QUANTIZATION},
     "torch.optim": (optim,), "torch.optim.lr_scheduler": (optim.lr_scheduler,),
@@ -44,14 +44,14 @@ ALIASES: dict[str, tuple[Any, ...]] = {
     "torch.cuda": (names.Cuda,), "torch.jit": (names.Jit,), "torch.fx": (quantization,),
     "torch.distributions": (names.Distributions,),
     **{f"torch.distributions.{name}": (names.Distributions,) for name in ("normal", "uniform", "pareto")},
+    **dict.fromkeys(("torch.ao.ns._numeric_suite", "torch.quantization._numeric_suite"), (quantization.analysis.numeric_suite,)),
     "torchvision": (), "torchvision.transforms": (vision.Transforms,), "torchvision.datasets": (vision.Datasets,),
     "torchvision.models": (vision.Models, models), "torchvision.models.quantization": (vision.Models, models),
 }  # fmt: skip
 
 # What is asked for often and is not here, with what is offered instead; by the name, or the beginning of names.
 MISSING = {
-    "torch.ao.ns": "compare layers with hooks, nanoquant.metrics.sqnr and quantization.profile",
-    "torch.quantization._numeric_suite": "compare layers with hooks, nanoquant.metrics.sqnr and quantization.profile",
+    "torch.ao.ns": "torch.ao.ns._numeric_suite compares models of either mode",
     "torch.onnx": "nothing is exported: save with torch.save, load with nanoquant.load",
     "torch.export": "graph mode is prepare_fx and convert_fx", "torch._dynamo": "graph mode is prepare_fx and convert_fx",
     "torch.compile": "graph mode is prepare_fx and convert_fx",

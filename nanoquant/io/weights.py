@@ -41,9 +41,16 @@ CONSTANTS: dict[str, Callable[[], Any]] = {
 }  # fmt: skip
 ARGUMENTS = ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE")
 DAMAGE = (
-    zipfile.BadZipFile, struct.error, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError,
+    zipfile.BadZipFile,
+    struct.error,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
     EOFError,
-)  # fmt: skip
+)
 
 
 def load_weights(path: str | Path) -> Any:

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 
 from .native import ALIGNMENT, Step, ffi, lib, pointer, workspace
 
-Place = tuple[int, int]  # nq_place, offset
-
 
 class Plan:
     """Recorded steps, from an array to an array.
@@ -43,7 +41,7 @@ class Plan:
         offsets, self.bytes = arrange(made, [[n for n, _ in read if n >= 0] for read in inputs], self.workspace)
         self.steps = ffi.new("nq_step[]", len(steps))
 
-        def operand(maker: int, offset: int) -> Place:
+        def operand(maker: int, offset: int) -> tuple[int, int]:
             if maker < 0 or maker == last[0]:
                 return lib.NQ_PLACE_X if maker < 0 else lib.NQ_PLACE_Y, offset
             return lib.NQ_PLACE_MEMORY, offsets[maker] + offset

@@ -35,9 +35,8 @@ class TransformerClassifier(nn.Module):
     """
 
     def __init__(
-        self, features: int = 8, width: int = 32, heads: int = 4, num_layers: int = 2, num_classes: int = 10,
-        length: int = 8,
-    ) -> None:  # fmt: skip
+        self, features: int = 8, width: int = 32, heads: int = 4, num_layers: int = 2, num_classes: int = 10, length: int = 8
+    ) -> None:
         super().__init__()
         self.embed, self.place = nn.Linear(features, width), nn.Embedding(length, width)
         layer = nn.TransformerEncoderLayer(width, heads, 2 * width, dropout=0.0, batch_first=True)

@@ -74,9 +74,7 @@ LinearTanh = _fused("LinearTanh", "Linear, then Tanh.", Linear, Tanh)
 BNReLU2d, BNReLU3d = (
     _fused(f"BNReLU{n}d", f"BatchNorm{n}d, then ReLU.", norm, ReLU) for n, norm in ((2, BatchNorm2d), (3, BatchNorm3d))
 )
-CONVOLUTIONS: tuple[tuple[type[Any], type[Any]], ...] = (
-    (Conv1d, BatchNorm1d), (Conv2d, BatchNorm2d), (Conv3d, BatchNorm3d),
-)  # fmt: skip
+CONVOLUTIONS: tuple[tuple[type[Any], type[Any]], ...] = ((Conv1d, BatchNorm1d), (Conv2d, BatchNorm2d), (Conv3d, BatchNorm3d))
 ConvReLU1d, ConvReLU2d, ConvReLU3d = (
     _fused(f"ConvReLU{n}d", f"Conv{n}d, then ReLU.", conv, ReLU) for n, (conv, _) in enumerate(CONVOLUTIONS, 1)
 )

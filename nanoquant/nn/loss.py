@@ -63,9 +63,7 @@ def _of_classes(log_p: Tensor, target: Array, weight: Any, ignore_index: int, re
     return _reduce(loss, reduction, float(each.sum()))
 
 
-def nll_loss(
-    input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"
-) -> Tensor:  # fmt: skip
+def nll_loss(input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> Tensor:
     """-w[t] input[t], input being log-probabilities (batch, classes, ...), t = target (batch, ...); mean: over sum w[t]."""
     return _of_classes(as_tensor(input), np.asarray(target), weight, ignore_index, reduction, 0.0)
 
@@ -153,9 +151,7 @@ def binary_cross_entropy_with_logits(x: Tensor, t: Tensor, weight: Any = None, *
 @_elementwise
 def kl_div(x: Tensor, t: Tensor, *, log_target: bool = False) -> Any:
     """t (log t - x), x being log-probabilities; with log_target, t is log t. reduction 'batchmean': sum / batch."""
-    if log_target:
-        return t.exp() * (t - x)
-    return t * ((t + (t.array == 0).astype(t.dtype)).log() - x)
+    return t.exp() * (t - x) if log_target else t * ((t + (t.array == 0).astype(t.dtype)).log() - x)
 
 
 class _Loss(Layer):

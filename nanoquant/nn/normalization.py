@@ -45,9 +45,8 @@ def batch_norm(x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps
 
 
 def batch_norm_vjp(
-    g: Array, y: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float = 1e-5,
-    training: bool = True,
-) -> tuple[Array | None, ...]:  # fmt: skip
+    g: Array, y: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float = 1e-5, training: bool = True
+) -> tuple[Array | None, ...]:
     """The formulas above; mean and var get no gradient of their own."""
     rows, rows_g = _rows(x), _rows(g)
     inverse_sigma = 1 / np.sqrt(var + x.dtype.type(eps))

@@ -69,18 +69,14 @@ def _adaptive_avg_pool(axes: int, input: Any, output_size: Any) -> Any:
     """The means of output_size windows that cover the image; None keeps a size. Integers as in `avg_pool2d`."""
     x = _image(axes, input)
     out = _wanted(axes, x, output_size)
-    if isinstance(x, QTensor):
-        return x.pool((Adaptive, out), True)
-    return apply(spatial.ADAPTIVE_AVG_POOL, x, out=out)
+    return x.pool((Adaptive, out), True) if isinstance(x, QTensor) else apply(spatial.ADAPTIVE_AVG_POOL, x, out=out)
 
 
 def _adaptive_max_pool(axes: int, input: Any, output_size: Any) -> Any:
     """The greatest elements of output_size windows that cover the image; None keeps a size."""
     x = _image(axes, input)
     out = _wanted(axes, x, output_size)
-    if isinstance(x, QTensor):
-        return x.pool((Adaptive, out), False)
-    return apply(spatial.ADAPTIVE_MAX_POOL, x, out=out)
+    return x.pool((Adaptive, out), False) if isinstance(x, QTensor) else apply(spatial.ADAPTIVE_MAX_POOL, x, out=out)
 
 
 MAX, AVG = per_axes(_max_pool), per_axes(_avg_pool)

@@ -34,9 +34,8 @@ def max_pool(x: Array, *, kernel: Sizes, stride: Sizes, padding: Sizes, dilation
 
 
 def max_pool_vjp(
-    g: Array, y: Array, x: Array, *, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes,
-    ceil_mode: bool = False,
-) -> tuple[Array]:  # fmt: skip
+    g: Array, y: Array, x: Array, *, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil_mode: bool = False
+) -> tuple[Array]:
     """The gradient goes to the first greatest element of each window, in reading order."""
     shape, windows = _windows(x, kernel, stride, padding, dilation, ceil_mode)
     padded = pad(x, shape, padding, -np.inf)

@@ -190,9 +190,7 @@ class RMSprop(Optimizer):
     weight_decay is added to the gradient. Source: Tieleman and Hinton, "Lecture 6.5", Coursera, 2012.
     """
 
-    options: ClassVar = {
-        "lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "weight_decay": 0.0, "momentum": 0.0, "centered": False
-    }  # fmt: skip
+    options: ClassVar = {"lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "weight_decay": 0.0, "momentum": 0.0, "centered": False}
 
     def _remembers(self, options: Options) -> tuple[str, ...]:
         wanted = {"square_avg": True, "grad_avg": options["centered"], "momentum_buffer": options["momentum"]}

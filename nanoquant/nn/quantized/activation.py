@@ -53,9 +53,8 @@ def leaky_relu(qx: QTensor, negative_slope: float, inplace: bool, output_scale: 
 
 
 def elu(
-    self: QTensor, output_scale: float, output_zero_point: int, alpha: float = 1.0, scale: float = 1.0,
-    input_scale: float = 1.0,
-) -> QTensor:  # fmt: skip
+    self: QTensor, output_scale: float, output_zero_point: int, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0
+) -> QTensor:
     """y = scale * x, below zero scale * alpha * (e^(input_scale * x) - 1)."""
     numbers = float(alpha), float(scale), float(input_scale)
     return _table("elu", self, tables.elu, output_scale, output_zero_point, *numbers)

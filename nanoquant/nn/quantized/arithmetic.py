@@ -83,9 +83,8 @@ def cat_relu(qx: Sequence[QTensor], dim: int = 0, scale: float | None = None, ze
 
 
 def join(
-    name: str, qx: Sequence[QTensor], dim: int, scale: float | None, zero_point: int | None,
-    qparams: QParams | None = None,
-) -> QTensor:  # fmt: skip
+    name: str, qx: Sequence[QTensor], dim: int, scale: float | None, zero_point: int | None, qparams: QParams | None = None
+) -> QTensor:
     """`cat` or `cat_relu`, whose name says which, on the grid of qparams; if None, of scale and zero point."""
     parts = [check_input(name, x) for x in qx]
     if not parts:

@@ -153,9 +153,8 @@ def celu(input: QTensor, scale: float, zero_point: int, alpha: float = 1.0) -> Q
 
 
 def leaky_relu(
-    input: QTensor, negative_slope: float = 0.01, inplace: bool = False, scale: float | None = None,
-    zero_point: int | None = None,
-) -> QTensor:  # fmt: skip
+    input: QTensor, negative_slope: float = 0.01, inplace: bool = False, scale: float | None = None, zero_point: int | None = None
+) -> QTensor:
     """x where x > 0, else negative_slope x; on the grid of x, if scale and zero_point are None."""
     y = _grid(check_input("leaky_relu", input), scale, zero_point)
     return activation.leaky_relu(input, negative_slope, inplace, float(y.scale), int(y.zero_point))

@@ -28,9 +28,8 @@ def _batch_norm(name: str, ndims: tuple[int, ...], relu: bool = False) -> Callab
     shape = f"(batch, channels, ...) with {' or '.join(map(str, ndims))} axes"
 
     def batch_norm(
-        qx: QTensor, weight: Any, bias: Any, mean: Any, var: Any, eps: float, output_scale: float,
-        output_zero_point: int,
-    ) -> QTensor:  # fmt: skip
+        qx: QTensor, weight: Any, bias: Any, mean: Any, var: Any, eps: float, output_scale: float, output_zero_point: int
+    ) -> QTensor:
         """y = (x - mean) / sqrt(var + eps) * weight + bias, for each channel, in one step.
 
         qx: (batch, channels, ...). weight, bias: (channels,), or None for ones and zeros. Source:

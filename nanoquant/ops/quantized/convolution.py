@@ -45,9 +45,8 @@ def _prepack(name: str, ndim: int) -> Prepack:
         """
         w = check_weight(name, weight, ndim)
         return PackedWeights(
-            w.values, w.qparams.scale, w.qparams.zero_point, floats(bias), stride, padding, dilation, groups,
-            engine.profile,
-        )  # fmt: skip
+            w.values, w.qparams.scale, w.qparams.zero_point, floats(bias), stride, padding, dilation, groups, engine.profile
+        )
 
     return named(name, prepack)
 

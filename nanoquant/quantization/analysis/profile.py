@@ -124,6 +124,17 @@ def median_seconds(calls: Sequence[Callable[[Any], Any]], x: Any, rounds: int) -
     return [float(np.median(taken)) for taken in times]
 
 
+def watched_layers(model: Module) -> dict[str, Module]:
+    """Modules without children, functionals, and recurrent and other layers that are called as one, by path."""
+    parts = {
+        path: module
+        for path, module in model.named_modules()
+        if not module._modules or hasattr(module, "hidden_size") or isinstance(module, FUNCTIONALS)
+    }
+    inside = [path for path in parts if any(path.startswith(other + ".") for other in parts if other)]
+    return {path: module for path, module in parts.items() if path not in inside}
+
+
 def profile(model: Module, x: Any, rounds: int = 20, peak_gops: float = 0.0) -> ModelProfile:
     """Times every layer of a network on x, float or quantized.
 
@@ -138,17 +149,11 @@ def profile(model: Module, x: Any, rounds: int = 20, peak_gops: float = 0.0) -> 
     """
     times: dict[str, list[float]] = {}
     work: dict[str, int] = {}
-    parts = {
-        path: module
-        for path, module in model.named_modules()
-        if not module._modules or hasattr(module, "hidden_size") or isinstance(module, FUNCTIONALS)
-    }
-    inside = [path for path in parts if any(path.startswith(other + ".") for other in parts if other)]
-    watched = {path: module for path, module in parts.items() if path not in inside}
+    watched = watched_layers(model)
     wholes: list[float] = []
     with no_grad():
         for _ in range(rounds + 1):
-            handles = [handle for path, module in watched.items() for handle in _watch(path, module, times, work)]
+            handles = [handle for path, module in watched.items() for handle in _time(path, module, times, work)]
             try:
                 for taken in times.values():
                     taken.append(0.0)
@@ -165,8 +170,8 @@ def profile(model: Module, x: Any, rounds: int = 20, peak_gops: float = 0.0) -> 
     return ModelProfile(layers, whole, peak_gops)
 
 
-class _Timed:
-    """The handle of a method that is timed until `remove`."""
+class _Watched:
+    """The handle of a method that is watched until `remove`."""
 
     def __init__(self, module: Module, name: str, before: Callable[..., None], after: Callable[..., None]) -> None:
         method = getattr(module, name)
@@ -185,11 +190,18 @@ class _Timed:
         del self.space[self.name]
 
 
+def watch(module: Module, before: Callable[..., None], after: Callable[..., None]) -> list[Any]:
+    """Handles of what calls `before` before a layer, or a functional's method, and `after(module, inputs, output)` after it."""
+    if isinstance(module, FUNCTIONALS):
+        return [_Watched(module, name, before, after) for name in METHODS if hasattr(module, name)]
+    return [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
+
+
 def _bytes(module: Module) -> int:
     return sum(np.asarray(value).nbytes for value in module.state_dict().values())
 
 
-def _watch(path: str, module: Module, times: dict[str, list[float]], work: dict[str, int]) -> list[Any]:
+def _time(path: str, module: Module, times: dict[str, list[float]], work: dict[str, int]) -> list[Any]:
     """Hooks that add a module's time to the last entry of times[path]."""
     started: list[float] = []
 
@@ -201,6 +213,4 @@ def _watch(path: str, module: Module, times: dict[str, list[float]], work: dict[
         times.setdefault(path, [0.0])[-1] += taken
         work[path] = _multiply_adds(layer, inputs, output)
 
-    if isinstance(module, FUNCTIONALS):
-        return [_Timed(module, name, before, after) for name in METHODS if hasattr(module, name)]
-    return [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
+    return watch(module, before, after)

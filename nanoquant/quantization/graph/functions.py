@@ -23,9 +23,7 @@ from ..qconfig_mapping import QConfigMapping
 from .ir import Node, walk
 from .module import GraphModule
 
-ARITHMETIC = {
-    "add": "add", "add_": "add", "mul": "mul", "mul_": "mul", "matmul": "matmul", "bmm": "matmul", "cat": "cat",
-}  # fmt: skip
+ARITHMETIC = {"add": "add", "add_": "add", "mul": "mul", "mul_": "mul", "matmul": "matmul", "bmm": "matmul", "cat": "cat"}
 _SPELLED = {"Relu": "ReLU", "Relu6": "ReLU6", "LeakyRelu": "LeakyReLU", "Elu": "ELU"}
 _QUERIES = ("size", "dim", "numel", "ndim")
 WEIGHTED = ("linear", "conv1d", "conv2d", "conv3d")

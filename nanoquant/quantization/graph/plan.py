@@ -64,9 +64,10 @@ class Plans:
                 y, result = _twin(like)
                 if plan.run(array, y):
                     return result
-            found = None
-        self.found[key] = found or "seen"
-        return self._record(key, owner, x, array) if found == "seen" and not self._hooked() else self.forward(owner, x)
+        self.found[key] = found if isinstance(found, str) else "seen"
+        if found == "seen" and not any(layer._forward_hooks or layer._forward_pre_hooks for layer in self.layers):
+            return self._record(key, owner, x, array)
+        return self.forward(owner, x)
 
     def _record(self, key: Any, owner: Module, x: Any, array: NDArray[Any]) -> Any:
         """A pass that is recorded, and its plan, if it has one."""
@@ -85,9 +86,6 @@ class Plans:
         if plan.run(array, y) and y.tobytes() == wanted.tobytes():
             self.found[key] = plan, result, _State(self.layers)
         return result
-
-    def _hooked(self) -> bool:
-        return any(layer._forward_hooks or layer._forward_pre_hooks for layer in self.layers)
 
 
 class _State:

@@ -129,9 +129,7 @@ for _name in SYMBOLS:
 def _has_symbolic(value: Any) -> bool:
     if isinstance(value, tuple | list):
         return any(map(_has_symbolic, value))
-    if isinstance(value, dict):
-        return any(map(_has_symbolic, value.values()))
-    return isinstance(value, Symbolic)
+    return any(map(_has_symbolic, value.values())) if isinstance(value, dict) else isinstance(value, Symbolic)
 
 
 def _symbolic(args: Any, kwargs: Any) -> bool:
@@ -173,9 +171,7 @@ class Tracer:
             return {key: self._noted(part) for key, part in value.items()}
         if isinstance(value, slice):
             return slice(*map(self._noted, (value.start, value.stop, value.step)))
-        if isinstance(value, Tensor | np.ndarray):
-            return self._part(value)
-        return value
+        return self._part(value) if isinstance(value, Tensor | np.ndarray) else value
 
     def _part(self, value: Any) -> Node:
         if id(value) not in self.values:
