@@ -17,6 +17,11 @@ typedef struct {
 #else
 #define X86(isa) NULL
 #endif
+#if defined(__aarch64__)
+#define ARM(isa) (&isa)
+#else
+#define ARM(isa) NULL
+#endif
 
 /* In growing order of preference. */
 static const entry table[] = {
@@ -26,6 +31,12 @@ static const entry table[] = {
     {"avx512vl", X86(nq_isa_avx512vl)},
     {"avxvnni", X86(nq_isa_avxvnni)},
     {"avx512vnni", X86(nq_isa_avx512vnni)},
+    {"neon", ARM(nq_isa_neon)},
+#if defined(NQ_HAS_DOTPROD)
+    {"dotprod", ARM(nq_isa_dotprod)},
+#else
+    {"dotprod", NULL},
+#endif
 };
 
 enum { ISA_COUNT = sizeof table / sizeof table[0] };
@@ -60,7 +71,7 @@ int nq_isa_native(int isa, const char *kernel) {
     return -1;
 }
 
-#if !defined(__x86_64__)
+#if !defined(__x86_64__) && !defined(__aarch64__)
 const nq_feature nq_features[] = {{NULL, NULL}};
 #endif
 

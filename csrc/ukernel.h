@@ -33,11 +33,22 @@
 /* UNROLL goes before loops over a tile or a block, whose bounds are constants once inlined: arrays of vectors become
  * registers only when it is heeded. */
 #define INLINE static inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline))
 #define PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
 #define UNROLL PRAGMA(clang loop unroll(full))
 #else
 #define UNROLL PRAGMA(GCC unroll 32)
+#endif
+
+/* Between BEGIN_TARGET("avx2,fma") and END_TARGET functions are compiled for those features, whatever the flags say; the
+ * rest of the library stays runnable on any CPU of the family. Include intrinsics' headers before. */
+#if defined(__clang__)
+#define BEGIN_TARGET(features) PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+#define END_TARGET PRAGMA(clang attribute pop)
+#else
+#define BEGIN_TARGET(features) PRAGMA(GCC push_options) PRAGMA(GCC target(features))
+#define END_TARGET PRAGMA(GCC pop_options)
 #endif
 
 enum {
@@ -301,6 +312,13 @@ extern const nq_rows nq_rows_ref;
 extern const nq_isa nq_isa_avx2, nq_isa_avx512bw, nq_isa_avx512vl, nq_isa_avxvnni, nq_isa_avx512vnni;
 extern const nq_rows nq_rows_avx2, nq_rows_avx512, nq_rows_avx512vnni;
 extern const nq_depthwise nq_depthwise_avx2, nq_depthwise_avxvnni, nq_depthwise_avx512vl, nq_depthwise_avx512vnni;
+#elif defined(__aarch64__)
+extern const nq_isa nq_isa_neon, nq_isa_dotprod;
+extern const nq_rows nq_rows_neon;
+extern const nq_depthwise nq_depthwise_neon;
+#if !defined(__clang__) || __clang_major__ >= 16         /* older ones have its intrinsics for whole builds only */
+#define NQ_HAS_DOTPROD
+#endif
 #endif
 
 #endif

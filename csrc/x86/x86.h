@@ -4,16 +4,6 @@
 
 #include "../ukernel.h"
 
-/* Between BEGIN_TARGET("avx2,fma") and END_TARGET functions are compiled for those features, whatever the flags say; the
- * rest of the library stays runnable on any x86-64. Include intrinsics' headers before. */
-#if defined(__clang__)
-#define BEGIN_TARGET(features) PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
-#define END_TARGET PRAGMA(clang attribute pop)
-#else
-#define BEGIN_TARGET(features) PRAGMA(GCC push_options) PRAGMA(GCC target(features))
-#define END_TARGET PRAGMA(GCC pop_options)
-#endif
-
 /* Whether the CPU has AVX-VNNI (compilers' __builtin_cpu_supports does not always know it). */
 int nq_cpu_has_avxvnni(void);
 
@@ -29,8 +19,6 @@ INLINE int met_invalid(void) {
     return __builtin_ia32_stmxcsr() & 1;
 }
 #endif
-
-#define NOINLINE __attribute__((noinline))
 
 nq_dwkernel nq_dwconv_32_avx512vl, nq_windows_32_avx512vl;
 nq_multiplier nq_multiply_words_avx2, nq_multiply_bytes_avx2, nq_multiply_words_avx512bw, nq_multiply_bytes_avx512bw,
