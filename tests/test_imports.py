@@ -40,22 +40,11 @@ LAYERS = [
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 
+ROWS = {f"../rows{part}.h" for part in ("", "_norm", "_pool", "_product", "_lstm", "_fake", "_dynamic", "_weights")}
 # Who may include what. Intrinsics live under x86/ and arm/ only, and only dispatch.c names an instruction set's table.
 INCLUDES = {
     "": {"nanoquant.h", "ukernel.h", "framework.h", "numerics.h", "stream.h"},
-    "ref": {
-        "../ukernel.h",
-        "../numerics.h",
-        "../rows.h",
-        "../rows_norm.h",
-        "../rows_pool.h",
-        "../rows_product.h",
-        "../rows_lstm.h",
-        "../rows_fake.h",
-        "../rows_dynamic.h",
-        "../rows_weights.h",
-        "vec_scalar.h",
-    },
+    "ref": {"../ukernel.h", "../numerics.h", "vec_scalar.h"} | ROWS,
     "x86": {
         "x86.h",
         "tile_256.h",
@@ -74,36 +63,13 @@ INCLUDES = {
         "vec_avx512.h",
         "../ukernel.h",
         "../framework.h",
-        "../rows.h",
-        "../rows_norm.h",
-        "../rows_pool.h",
-        "../rows_product.h",
-        "../rows_lstm.h",
-        "../rows_fake.h",
-        "../rows_dynamic.h",
-        "../rows_weights.h",
         "../stream.h",
         "immintrin.h",
         "cpuid.h",
-    },
-    "arm": {
-        "arm.h",
-        "tile_neon.h",
-        "vec_neon.h",
-        "../ukernel.h",
-        "../framework.h",
-        "../rows.h",
-        "../rows_norm.h",
-        "../rows_pool.h",
-        "../rows_product.h",
-        "../rows_lstm.h",
-        "../rows_fake.h",
-        "../rows_dynamic.h",
-        "../rows_weights.h",
-        "arm_neon.h",
-        "sys/auxv.h",
-        "sys/sysctl.h",
-    },
+    }
+    | ROWS,
+    "arm": {"arm.h", "tile_neon.h", "vec_neon.h", "../ukernel.h", "../framework.h", "arm_neon.h", "sys/auxv.h", "sys/sysctl.h"}
+    | ROWS,
 }
 HEADERS = {
     "nanoquant.h": set(),
