@@ -7,7 +7,7 @@
 /* dispatch.c: NULL when this build or this CPU lacks it. Kernels it has no code for are ref's. */
 const nq_isa *nq_find_isa(int isa);
 
-/* x86/cpu.c: the features that this processor family's kernels ask for; ends with a NULL name. */
+/* x86/cpu.c, arm/cpu.c: the features that this processor family's kernels ask for; ends with a NULL name. */
 typedef struct {
     const char *name;
     int (*has)(void);

@@ -312,7 +312,7 @@ typedef struct {
  * every convolution's workspace. */
 nq_status nq_run(int64_t count, const nq_step *steps, const void *x, void *y, void *memory, int64_t workspace_bytes);
 
-/* ---- 10. Training ------------------------------------------------------------------------------------------------- */
+/* ---- 10. Training ------------------------------------------------------------------------------------------------ */
 
 /* Windows over images of floats, channels last: [batch][size ...][pixel_channels], of which the first `channels` take part. A
  * tap outside the image is worth 0. */

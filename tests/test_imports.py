@@ -78,7 +78,7 @@ HEADERS = {
     "numerics.h": set(),
     "stream.h": set(),
     "x86.h": {"../ukernel.h"},
-    "arm.h": {"../ukernel.h"},
+    "arm.h": {"../ukernel.h", "arm_neon.h"},
     "tile_neon.h": set(),
     "vec_neon.h": set(),
     "forms.h": set(),

@@ -11,8 +11,6 @@
 #include "arm.h"
 
 #if defined(NQ_HAS_DOTPROD)
-#include <arm_neon.h>
-
 #if defined(__clang__)
 BEGIN_TARGET("dotprod")
 #else

@@ -9,8 +9,6 @@
 #include "arm.h"
 
 #if defined(__aarch64__)
-#include <arm_neon.h>
-
 #include "tile_neon.h"
 
 static void pack_quad(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed) {
@@ -22,12 +20,6 @@ static void pack_quad(const int8_t block[NQ_STRIP][NQ_QUAD], void *packed) {
 INLINE int32x4_t begin(const nq_tile *t, const int vector) {
     (void)t, (void)vector;
     return vdupq_n_s32(0);
-}
-
-INLINE int16x4_t widen_quad(const uint8_t *a) {
-    uint32_t quad;
-    __builtin_memcpy(&quad, a, 4);
-    return vget_low_s16(vreinterpretq_s16_u16(vmovl_u8(vcreate_u8(quad))));
 }
 
 /* acc[n] += a[n] * w[n], n = 0..15 */
@@ -58,7 +50,7 @@ INLINE void add_run(strip_sums *acc, const uint8_t *const *a, const uint8_t *w, 
     for (int64_t quad = 0; quad < quads; quad++, w += QUAD_BYTES) {
         int16x4_t x[TILE_ROWS];
         UNROLL for (int i = 0; i < rows; i++)
-            x[i] = widen_quad(a[i] + NQ_QUAD * quad);
+            x[i] = vreinterpret_s16_u16(widen_four(a[i] + NQ_QUAD * quad));
         STEP(0);
         STEP(1);
         STEP(2);

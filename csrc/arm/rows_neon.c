@@ -2,7 +2,6 @@
 #include "arm.h"
 
 #if defined(__aarch64__)
-#include <arm_neon.h>
 #include <string.h>
 
 #include "vec_neon.h"

@@ -44,11 +44,8 @@ INLINE uint8x16_t to_bytes(const int32x4_t *acc, const nq_epilogue *e, int64_t c
     int32x4_t y[VECTORS];
     UNROLL for (int j = 0; j < VECTORS; j++)
         y[j] = requantize_below(acc[j], e, channel + 4 * j);
-    const int16x8_t zero = vdupq_n_s16((int16_t)e->zero_point);
-    const int16x8_t low = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(y[0]), y[1]), zero);
-    const int16x8_t high = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(y[2]), y[3]), zero);
     const uint8x16_t lowest = vdupq_n_u8((uint8_t)((int32_t)e->lo + e->zero_point));
-    return veorq_u8(vmaxq_u8(vqmovun_high_s16(vqmovun_s16(low), high), lowest), vdupq_n_u8((uint8_t)e->y_flip));
+    return veorq_u8(vmaxq_u8(narrow_sixteen(y, e->zero_point), lowest), vdupq_n_u8((uint8_t)e->y_flip));
 }
 
 INLINE void store_some(uint8_t *out, uint8x16_t bytes, int64_t columns) {

@@ -25,11 +25,6 @@ INLINE vb load_part(const uint8_t *x, int64_t count, uint8_t filler) {
     return (vb)y;
 }
 
-INLINE uint16x4_t widen_four(const uint8_t *x) {
-    uint32_t four;
-    __builtin_memcpy(&four, x, 4);
-    return vget_low_u16(vmovl_u8(vcreate_u8(four)));
-}
 INLINE vi widen(const uint8_t *x) { return (vi)vmovl_u16(widen_four(x)); }
 INLINE vi widen_signed(const uint8_t *x) {
     const uint16x4_t q = widen_four(x);
@@ -46,10 +41,8 @@ INLINE vb greater_bytes(vb a, vb b) { return (vb)vmaxq_u8((uint8x16_t)a, (uint8x
 INLINE vi add_bytes(vi sum, vb x) { return (vi)vpadalq_u16((uint32x4_t)sum, vpaddlq_u8((uint8x16_t)x)); }
 
 INLINE vb narrow(const vi x[4], int32_t zero_point) {
-    const int16x8_t zero = vdupq_n_s16((int16_t)zero_point);
-    const int16x8_t low = vqmovn_high_s32(vqmovn_s32((int32x4_t)x[0]), (int32x4_t)x[1]);
-    const int16x8_t high = vqmovn_high_s32(vqmovn_s32((int32x4_t)x[2]), (int32x4_t)x[3]);
-    return (vb)vqmovun_high_s16(vqmovun_s16(vqaddq_s16(low, zero)), vqaddq_s16(high, zero));
+    const int32x4_t steps[4] = {(int32x4_t)x[0], (int32x4_t)x[1], (int32x4_t)x[2], (int32x4_t)x[3]};
+    return (vb)narrow_sixteen(steps, zero_point);
 }
 
 /* tbl looks up 64 entries, and gives 0 beyond them; tbx leaves what is beyond its own. */

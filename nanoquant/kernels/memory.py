@@ -58,12 +58,11 @@ class InMemory:
     def channels_first(self) -> NDArray[Any]:
         """The values in their own order, compact in memory; no copy if they lie so already."""
         values, shape = self.values, self.values.shape
-        if values.flags.c_contiguous or not 2 < values.ndim < 6 or not _in_c(values):
-            return np.asarray(values, order="C")
-        view = values.transpose(CHANNELS_LAST[values.ndim])
-        if not view.flags.c_contiguous:
-            return np.asarray(values, order="C")
-        return swap_axes(view.reshape(shape[0], math.prod(shape[2:]), shape[1])).reshape(shape)
+        if not values.flags.c_contiguous and 2 < values.ndim < 6 and _in_c(values):
+            view = values.transpose(CHANNELS_LAST[values.ndim])
+            if view.flags.c_contiguous:
+                return swap_axes(view.reshape(shape[0], math.prod(shape[2:]), shape[1])).reshape(shape)
+        return np.asarray(values, order="C")
 
 
 def _in_c(values: NDArray[Any]) -> bool:

@@ -23,7 +23,7 @@ from typing import Any
 from ...module import Module
 
 OPS = ("placeholder", "get_attr", "call_function", "call_method", "call_module", "output")
-PARTS = ("get_attr", "call_module")  # of the module, by path
+PARTS = ("call_module", "get_attr")  # of the module, by path
 SYMBOLS = {
     "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**", "matmul": "@",
     "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "and_": "&", "or_": "|", "xor": "^",
@@ -178,7 +178,7 @@ class Graph:
         print("\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows))
 
     def source(self, part: Callable[[str], str] | None = None) -> tuple[str, dict[str, Any]]:
-        """`forward` as Python, and the functions and constants that it names. part: source for a path."""
+        """`forward` as Python, and the functions and constants that it names. part: a path's, if not `attribute`."""
         names: dict[str, Any] = {}
         inputs = ", ".join(["self", *(node.name for node in self.nodes if node.op == "placeholder")])
         lines = [line for node in self.nodes if (line := _statement(node, names, part or attribute))]

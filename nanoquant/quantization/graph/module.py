@@ -114,16 +114,14 @@ class GraphModule(Module):
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """Runs the graph."""
-        compiled = self._compiled
-        if compiled is None or [*map(dict.get, *compiled[1])] != compiled[2]:
-            compiled = self._compiled = self._compile()
-        if len(inputs) == 1 and not options:
-            return compiled[3].run(self, inputs[0])
-        return compiled[0](self, *inputs, **options)
+        if self._compiled is None or [*map(dict.get, *self._compiled[0])] != self._compiled[1]:
+            self._compiled = self._compile()
+        plans = self._compiled[2]
+        return plans.run(self, *inputs) if len(inputs) == 1 and not options else plans.forward(self, *inputs, **options)
 
-    def _compile(self) -> tuple[Any, tuple[Any, Any], list[Module], Plans]:
-        """`forward` as a function that knows its layers, since to look for them takes as long as a small one; where it found
-        them and what is on the way to each: tables of the owners, and names; what it found; and its plans."""
+    def _compile(self) -> tuple[tuple[Any, Any], list[Module], Plans]:
+        """`forward` as a function that knows its layers, since to look for them takes as long as a small one: where it found
+        them and what is on the way to each (tables of the owners, names); what it found; its plans, which hold it."""
         found: dict[tuple[int, str], tuple[Any, str, Module]] = {}
         space: dict[str, Any] = {}
 
@@ -146,7 +144,7 @@ class GraphModule(Module):
         space.update(names)
         exec(compile(source, place, "exec"), space)
         tables, parts, modules = zip(*found.values(), strict=True) if found else ((), (), ())
-        return space["forward"], (tables, parts), [*modules], Plans(self.graph, called, space["forward"])
+        return (tables, parts), [*modules], Plans(self.graph, called, space["forward"])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> GraphModule:
         self._compiled = None  # names its functions; made again at the next call
